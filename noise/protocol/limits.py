@@ -1,0 +1,43 @@
+"""Every limit of the wire, with its unit and the reason for it. What an operator may choose is in the roster instead.
+
+Knows nothing of who enforces them.
+"""
+
+RECIPIENTS_MAX = 1024
+"""Devices an envelope names, its sender included: a recipient list of 32 KiB, an inclusion proof of 10 hashes."""
+
+BUNDLE_MESSAGES_MAX = 256
+"""Envelopes under one signature: the signature's cost per message is then under 1 us."""
+
+BUNDLE_BYTES_MAX = 1 << 20
+"""An encoded bundle: one HTTP body or WebSocket frame that a server must hold before it can judge it."""
+
+MESSAGE_BYTES_MAX = 256 << 10
+"""A common ciphertext. Larger content belongs in blob storage, with its key in a message."""
+
+CIPHERTEXT_BYTES_MAX = 4096
+"""A per-recipient ciphertext: an HPKE encapsulation, a content key and gossip, with room."""
+
+FRAME_BYTES_MAX = 24 << 20
+"""A pushed frame: one epoch of one mailbox, whose content an epoch's own limit bounds, and its proofs."""
+
+EPOCH_BYTES_MAX = 8 << 20
+"""Encoded bundles in one epoch, over all lanes: what the largest delta can hold."""
+
+EPOCH_MESSAGES_MAX = 16384
+"""Messages in one epoch, over all lanes: bounds the time that one epoch takes, hence everybody's latency."""
+
+PAGE_BYTES_MAX = 1 << 20
+"""Content in one catch-up page, unless a single epoch of the mailbox is larger: bounds memory per resuming client."""
+
+PAGE_RECORDS_MAX = 256
+"""History records in one catch-up page."""
+
+LANES_MAX = 1024
+"""Inboxes or outboxes of one provider: a lane and a bundle's number share 63 bits in the store."""
+
+CONNECTION_RECIPIENT_IDS_MAX = 4096
+"""Recipient ids that both ends of a push connection remember, oldest list forgotten first: 128 KiB."""
+
+CHALLENGE_MS = 60_000
+"""Life of an authentication challenge, single use."""
