@@ -38,7 +38,7 @@ def log_name_of(origin: bytes) -> str:
 
 def key_id(log_name: str, key: bytes) -> bytes:
     """`SHA-256(name || 0x0A || 0x01 || key)[:4]`, the hint in a signature line."""
-    return sha256(log_name.encode("ascii") + b"\n\x01" + key).digest()[:4]
+    return sha256(log_name.encode() + b"\n\x01" + key).digest()[:4]
 
 
 def vkey(log_name: str, key: bytes) -> str:
@@ -48,11 +48,14 @@ def vkey(log_name: str, key: bytes) -> str:
 
 
 def sign_checkpoint(signer: Signer, checkpoint: Checkpoint) -> bytes:
-    """The signed note."""
+    """The signed note. Raises DecodeError for a name, size or root that no note in the accepted form has."""
     name, size, root = checkpoint
-    text = f"{name}\n{size}\n{base64.b64encode(root).decode()}\n".encode("ascii")
+    text = f"{name}\n{size}\n{base64.b64encode(root).decode()}\n".encode()
     signature = key_id(name, signer.public_key) + signer.sign_raw(text)
-    return text + b"\n\xe2\x80\x94 " + name.encode("ascii") + b" " + base64.b64encode(signature) + b"\n"
+    note = text + b"\n\xe2\x80\x94 " + name.encode() + b" " + base64.b64encode(signature) + b"\n"
+    if parse_checkpoint(note)[0] != checkpoint:
+        raise DecodeError("not a checkpoint")
+    return note
 
 
 def parse_checkpoint(note: bytes) -> tuple[Checkpoint, bytes, bytes, bytes]:

@@ -34,7 +34,8 @@ from noise.protocol.envelope import (
     EnvelopeRow,
     Recipients,
     RecipientSet,
-    ciphertext_leaf_hashes,
+    check_limits,
+    check_sender,
     envelope_leaf_hashes,
     hash_bundle,
     hash_ciphertext,
@@ -45,7 +46,7 @@ from noise.protocol.errors import DecodeError, ProofError
 from noise.protocol.history import HISTORY_RECORD, MAILBOX_STATE
 from noise.protocol.identifiers import device_id_of, make_seqs, parse_seq
 from noise.protocol.limits import CONNECTION_RECIPIENT_IDS_MAX
-from noise.protocol.merkle import EMPTY_ROOT, Tree, leaf_hash, prove_subset, root_from_subset
+from noise.protocol.merkle import EMPTY_ROOT, leaf_hash, prove_subset, root_from_subset
 from noise.protocol.signing import verify_strict
 from noise.protocol.statements import EPOCH_HEAD, EPOCH_RECORD, MESSAGE_LEAF, ROSTER
 
@@ -89,7 +90,7 @@ class Section(NamedTuple):
 
 
 SECTION = struct_codec(Section)
-_NO_OWN_PART = bytes(8)
+NO_OWN_PART = bytes(8)
 """The encoding of no ciphertexts and no proofs of them."""
 
 
@@ -177,13 +178,13 @@ def encode_section(bundle: Bundle, first_seq: bytes, indexes: tuple[int, ...]) -
         b"",
         (),
     )
-    return SECTION.encode(section)[: -len(_NO_OWN_PART)]
+    return SECTION.encode(section)[: -len(NO_OWN_PART)]
 
 
 def encode_own_part(bundle: Bundle, indexes: tuple[int, ...], mailbox: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
     """(the rest of a section, (index, hash) of each own ciphertext) for one recipient."""
-    if not any(bundle.ciphertext_columns):
-        return _NO_OWN_PART, []
+    if not bundle.has_ciphertexts:
+        return NO_OWN_PART, []
     own: list[bytes] = []
     proofs: list[tuple[bytes, ...]] = []
     hashes: list[tuple[int, bytes]] = []
@@ -195,11 +196,16 @@ def encode_own_part(bundle: Bundle, indexes: tuple[int, ...], mailbox: bytes) ->
         place = bundle.recipients[row[0]].index(mailbox)
         ciphertext = column[place * size : (place + 1) * size]
         own.append(ciphertext)
-        proofs.append(tuple(prove_subset(Tree(ciphertext_leaf_hashes(column, size)), [place])))
+        proofs.append(tuple(prove_subset(bundle.ciphertext_trees[i], [place])))
         hashes.append((i, hash_ciphertext(ciphertext)))
     joined = b"".join(own)
     encoded = [len(joined).to_bytes(4, "big"), joined, len(proofs).to_bytes(4, "big"), *map(join_hashes, proofs)]
     return b"".join(encoded), hashes
+
+
+def encode_entry(record: bytes, sections: Sequence[bytes], n_sections: int) -> bytes:
+    """The encoding of a HistoryEntry from encoded pieces; a section may come in several."""
+    return b"".join((len(record).to_bytes(2, "big"), record, n_sections.to_bytes(4, "big"), *sections))
 
 
 class Delivery(NamedTuple):
@@ -258,20 +264,18 @@ def open_section(
 ) -> OpenedSection:
     """Reconstruct a section's messages and verify what needs no provider: bundle, signature, membership.
 
-    `recipients_of` finds a recipient list by its root. Raises DecodeError, ProofError or SignatureError.
+    `recipients_of` finds a recipient list by its root. Raises DecodeError, ProofError, SignatureError, or Rejected for
+    what no provider may accept.
     """
     chosen = _chosen(section)
     rows = section.rows
-    if len(rows) != len(chosen) or not rows:
+    if len(rows) != len(chosen):
         raise DecodeError("section rows do not match its indexes")
+    check_limits(section.first_ctr, section.n_envelopes, rows)
     if max([row[0] for row in rows]) >= len(section.roots):
         raise DecodeError("section row refers to no recipient list")
     first_epoch, lane, first_pos = parse_seq(section.first_seq)
-    if (
-        first_epoch != epoch
-        or first_pos + section.n_envelopes > 1 << 48
-        or section.first_ctr + section.n_envelopes >= 1 << 64
-    ):
+    if first_epoch != epoch or first_pos + section.n_envelopes > 1 << 48:
         raise DecodeError("section positions are outside of its epoch")
     recipients = [recipients_of(root) for root in section.roots]
     if any(members.index(mailbox) < 0 for members in recipients):
@@ -279,20 +283,21 @@ def open_section(
     commons = split_commons(rows, section.commons)
     own, ciphertexts_roots = _open_ciphertexts(section, mailbox, recipients)
     sender = device_id_of(section.key)
+    check_sender(sender, recipients)
     ctrs = [section.first_ctr + i for i in chosen]
     env_hashes, payload_hashes = hash_envelopes(sender, ctrs, rows, recipients, commons, ciphertexts_roots)
     bundle_root = root_from_subset(section.n_envelopes, chosen, envelope_leaf_hashes(env_hashes), section.proof)
     header = BUNDLE_HEADER.pack(origin, sender, section.key, section.first_ctr, section.n_envelopes, bundle_root)
     verify_strict(section.key, section.signature, "bundle", origin, header)
     bundle_hash = hash_bundle(header)
-    all_seqs = make_seqs(epoch, lane, first_pos, section.n_envelopes)
+    seqs = make_seqs(epoch, lane, first_pos, section.n_envelopes)
     pack = MESSAGE_LEAF.pack
     deliveries = []
     for i, ctr, row, env_hash, payload_hash, ct_root, common, ciphertext in zip(
         chosen, ctrs, rows, env_hashes, payload_hashes, ciphertexts_roots, commons, own, strict=True
     ):
         members = recipients[row[0]]
-        seq, n = all_seqs[i], len(members.device_ids)
+        seq, n = seqs[i], len(members.device_ids)
         leaf = pack(seq, sender, ctr, env_hash, bundle_hash, n, members.root, payload_hash, ct_root)
         deliveries.append(Delivery(seq, sender, ctr, row[1], common, ciphertext, members, leaf))
     own_hashes = [(d.seq, hash_ciphertext(d.ciphertext)) for d in deliveries if d.ciphertext]

@@ -135,9 +135,7 @@ class _Vec(Codec[bytes]):
         self._limit = 1 << (8 * length_size)
 
     def write(self, out: list[bytes], value: bytes) -> None:
-        if len(value) >= self._limit:
-            raise DecodeError("vector too long")
-        out.append(len(value).to_bytes(self.min_size, "big"))
+        out.append(len(self.check_length(value)).to_bytes(self.min_size, "big"))
         out.append(value)
 
     def read(self, reader: Reader) -> bytes:
@@ -147,7 +145,9 @@ class _Vec(Codec[bytes]):
         return base64url(value)
 
     def from_json(self, value: Json) -> bytes:
-        data = parse_base64url(value)
+        return self.check_length(parse_base64url(value))
+
+    def check_length(self, data: bytes) -> bytes:
         if len(data) >= self._limit:
             raise DecodeError("vector too long")
         return data
@@ -276,41 +276,10 @@ class _Embedded(Codec[bytes]):
             raise DecodeError('an embedded structure needs "bytes", "value" or both')
         made = [self._vec.from_json(value["bytes"])] if "bytes" in value else []
         if "value" in value:
-            made.append(self._inner.encode(self._inner.from_json(value["value"])))
+            made.append(self._vec.check_length(self._inner.encode(self._inner.from_json(value["value"]))))
         if made[0] != made[-1]:
             raise DecodeError('"bytes" and "value" of an embedded structure differ')
         return made[0]
-
-
-U8 = Annotated[int, _UInt(1)]
-U16 = Annotated[int, _UInt(2)]
-U32 = Annotated[int, _UInt(4)]
-U64 = Annotated[int, _UInt(8)]
-Bytes5 = Annotated[bytes, _Opaque(5)]
-Bytes16 = Annotated[bytes, _Opaque(16)]
-Bytes32 = Annotated[bytes, _Opaque(32)]
-Bytes64 = Annotated[bytes, _Opaque(64)]
-Vec16 = Annotated[bytes, _Vec(2)]
-Vec32 = Annotated[bytes, _Vec(4)]
-Text = Annotated[str, _Text()]
-Indexes = Annotated[tuple[int, ...], _List(_UInt(2))]
-HASHES: Codec[tuple[bytes, ...]] = _List(_Opaque(32))
-Hashes = Annotated[tuple[bytes, ...], HASHES]
-
-
-def list_of(item: Codec[T]) -> Codec[tuple[T, ...]]:
-    """For use in an annotation: `Annotated[tuple[Row, ...], list_of(ROW)]`."""
-    return _List(item)
-
-
-def optional(item: Codec[T]) -> Codec[T | None]:
-    """For use in an annotation: `Annotated[Row | None, optional(ROW)]`."""
-    return _Optional(item)
-
-
-def embedded(inner: Codec[Any], length_size: int = 2) -> Codec[bytes]:
-    """For use in an annotation: encoded bytes of `inner`, kept verbatim. Empty bytes: none."""
-    return _Embedded(inner, length_size)
 
 
 class StructCodec(Codec[T_NT]):
@@ -379,3 +348,34 @@ def struct_codec(
 ) -> StructCodec[T_NT]:
     """The codec of a NamedTuple. `check` raises DecodeError for values that no honest encoder makes."""
     return StructCodec(cls, record_type, check)
+
+
+U8 = Annotated[int, _UInt(1)]
+U16 = Annotated[int, _UInt(2)]
+U32 = Annotated[int, _UInt(4)]
+U64 = Annotated[int, _UInt(8)]
+Bytes5 = Annotated[bytes, _Opaque(5)]
+Bytes16 = Annotated[bytes, _Opaque(16)]
+Bytes32 = Annotated[bytes, _Opaque(32)]
+Bytes64 = Annotated[bytes, _Opaque(64)]
+Vec16 = Annotated[bytes, _Vec(2)]
+Vec32 = Annotated[bytes, _Vec(4)]
+Text = Annotated[str, _Text()]
+Indexes = Annotated[tuple[int, ...], _List(_UInt(2))]
+HASHES: Codec[tuple[bytes, ...]] = _List(_Opaque(32))
+Hashes = Annotated[tuple[bytes, ...], HASHES]
+
+
+def list_of(item: Codec[T]) -> Codec[tuple[T, ...]]:
+    """For use in an annotation: `Annotated[tuple[Row, ...], list_of(ROW)]`."""
+    return _List(item)
+
+
+def optional(item: Codec[T]) -> Codec[T | None]:
+    """For use in an annotation: `Annotated[Row | None, optional(ROW)]`."""
+    return _Optional(item)
+
+
+def embedded(inner: Codec[Any], length_size: int = 2) -> Codec[bytes]:
+    """For use in an annotation: encoded bytes of `inner`, kept verbatim. Empty bytes: none."""
+    return _Embedded(inner, length_size)

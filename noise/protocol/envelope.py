@@ -31,7 +31,7 @@ from noise.protocol.limits import (
     MESSAGE_BYTES_MAX,
     RECIPIENTS_MAX,
 )
-from noise.protocol.merkle import EMPTY_ROOT, Tree, leaf_hash, tree_root
+from noise.protocol.merkle import Tree, leaf_hash, tree_root
 from noise.protocol.signing import Signer, hasher, tag, verify_strict
 
 RECIPIENT_LEAF = (16).to_bytes(2, "big")
@@ -46,6 +46,7 @@ _hash_salt = hasher("rsalt")
 _PAYLOAD_TAG = tag("h/payload")
 _ENVELOPE_TAG = tag("h/env")
 _ENVELOPE_LEAF_PREFIX = b"\x00" + ENVELOPE_LEAF
+_NO_CIPHERTEXTS = Tree(())
 
 
 class Envelope(NamedTuple):
@@ -119,6 +120,8 @@ class BundleWire(NamedTuple):
 
 
 BUNDLE_WIRE = struct_codec(BundleWire)
+BUNDLE_KEY_AT = 32
+"""Where the sender's key stands in an encoded bundle."""
 
 
 class Recipients:
@@ -127,8 +130,11 @@ class Recipients:
     __slots__ = ("device_ids", "env_salt", "root")
 
     def __init__(self, recipient_set: RecipientSet) -> None:
-        """Raises Rejected when the set is empty, too large, unsorted or repeats. Costs four hashes a recipient."""
+        """Raises Rejected when the set is empty, too large, unsorted or repeats, DecodeError when its parts have other
+        lengths. Costs four hashes a recipient."""
         self.env_salt, self.device_ids = recipient_set
+        if len(self.env_salt) != 16 or not {32}.issuperset(map(len, self.device_ids)):
+            raise DecodeError("a salt has 16 bytes, a device id 32")
         if not self.device_ids:
             raise Rejected("a message needs recipients", code="no-recipients")
         if len(self.device_ids) > RECIPIENTS_MAX:
@@ -203,17 +209,21 @@ def hash_envelopes(
 class Bundle:
     """An accepted or built bundle, with all that the wire leaves out, as columns.
 
-    `ciphertext_columns[i]` is the joined per-recipient ciphertexts of row i (empty: none).
+    `ciphertext_columns[i]` is the joined per-recipient ciphertexts of row i (empty: none), `ciphertext_trees[i]` the
+    tree over them: every recipient gets a proof from it.
     """
 
     __slots__ = (
+        "_tree",
         "body",
         "bundle_hash",
         "ciphertext_columns",
+        "ciphertext_trees",
         "ciphertexts_roots",
         "commons",
         "env_hashes",
         "first_ctr",
+        "has_ciphertexts",
         "key",
         "origin",
         "payload_hashes",
@@ -242,15 +252,18 @@ class Bundle:
         self.rows = rows
         self.commons = commons
         self.ciphertext_columns = _split_ciphertexts(rows, recipients, ciphertexts)
-        self.ciphertexts_roots = [
-            tree_root(ciphertext_leaf_hashes(column, row[3])) if column else EMPTY_ROOT
+        self.has_ciphertexts = any(self.ciphertext_columns)
+        self.ciphertext_trees = [
+            Tree(ciphertext_leaf_hashes(column, row[3])) if column else _NO_CIPHERTEXTS
             for row, column in zip(rows, self.ciphertext_columns, strict=True)
         ]
+        self.ciphertexts_roots = [tree.root for tree in self.ciphertext_trees]
         ctrs = range(first_ctr, first_ctr + len(rows))
         self.env_hashes, self.payload_hashes = hash_envelopes(
             self.sender, ctrs, rows, recipients, commons, self.ciphertexts_roots
         )
-        self.root = tree_root(envelope_leaf_hashes(self.env_hashes))
+        self._tree = Tree(envelope_leaf_hashes(self.env_hashes))
+        self.root = self._tree.root
         self.body = BUNDLE_HEADER.pack(origin, self.sender, key, first_ctr, len(rows), self.root)
         self.bundle_hash = hash_bundle(self.body)
         self.signature = b""
@@ -261,7 +274,7 @@ class Bundle:
 
     def tree(self) -> Tree:
         """The tree over the envelope hashes, for proofs of a part of the bundle."""
-        return Tree(envelope_leaf_hashes(self.env_hashes))
+        return self._tree
 
     def encode(self) -> bytes:
         """The wire form. Needs the signature."""
@@ -306,7 +319,7 @@ class Draft(NamedTuple):
 
 
 def build_bundle(signer: Signer, origin: bytes, first_ctr: int, drafts: Sequence[Draft]) -> Bundle:
-    """Sign drafts as one bundle. The sender must be in every recipient set."""
+    """Sign drafts as one bundle. The sender must be in every recipient set. Raises Rejected or DecodeError."""
     recipients: list[Recipients] = []
     places: dict[bytes, int] = {}
     rows = []
@@ -314,8 +327,11 @@ def build_bundle(signer: Signer, origin: bytes, first_ctr: int, drafts: Sequence
         place = places.setdefault(draft.recipients.root, len(recipients))
         if place == len(recipients):
             recipients.append(draft.recipients)
-        ciphertext_len = len(draft.ciphertexts[0]) if draft.ciphertexts else 0
-        rows.append(EnvelopeRow(place, draft.created_ms, len(draft.common), ciphertext_len))
+        sizes = [len(ciphertext) for ciphertext in draft.ciphertexts]
+        if sizes and (sizes != sizes[:1] * len(draft.recipients.device_ids) or not sizes[0]):
+            raise DecodeError("ciphertexts are one for each recipient, equally long, and not empty")
+        rows.append(EnvelopeRow(place, draft.created_ms, len(draft.common), sizes[0] if sizes else 0))
+    check_limits(first_ctr, len(rows), rows)
     bundle = Bundle(
         origin,
         signer.public_key,
@@ -325,31 +341,33 @@ def build_bundle(signer: Signer, origin: bytes, first_ctr: int, drafts: Sequence
         [draft.common for draft in drafts],
         b"".join([ciphertext for draft in drafts for ciphertext in draft.ciphertexts]),
     )
+    check_sender(bundle.sender, recipients)
     bundle.signature = signer.sign("bundle", origin, bundle.body).signature
-    check_shape(bundle)
     return bundle
 
 
-def check_shape(bundle: Bundle) -> None:
-    """The limits of one bundle. Raises Rejected with a code of its own for each."""
-    rows = bundle.rows
-    if not 1 <= len(rows) <= BUNDLE_MESSAGES_MAX:
+def check_limits(first_ctr: int, n_envelopes: int, rows: Sequence[EnvelopeRow]) -> None:
+    """The limits of one bundle, of which `rows` are all or a part. Raises Rejected with a code of its own for each."""
+    if not rows or n_envelopes > BUNDLE_MESSAGES_MAX:
         raise Rejected(f"a bundle has 1 to {BUNDLE_MESSAGES_MAX} messages", code="bundle-count")
-    if bundle.first_ctr + len(rows) > 2**64 - 1:
+    if first_ctr + n_envelopes > 2**64 - 1:
         raise Rejected("sender counter is exhausted", code="counter-overflow")
     if max([row[2] for row in rows]) > MESSAGE_BYTES_MAX:
         raise Rejected(f"a message has at most {MESSAGE_BYTES_MAX} bytes", code="message-too-large")
     if max([row[3] for row in rows]) > CIPHERTEXT_BYTES_MAX:
         raise Rejected(f"a ciphertext has at most {CIPHERTEXT_BYTES_MAX} bytes", code="ciphertext-too-large")
-    for recipients in bundle.recipients:
-        if recipients.index(bundle.sender) < 0:
-            raise Rejected("the sender must be among the recipients", code="sender-not-recipient")
+
+
+def check_sender(sender: bytes, recipients: Sequence[Recipients]) -> None:
+    """A sender receives what it sends: it sees its own order. Raises Rejected."""
+    if any(members.index(sender) < 0 for members in recipients):
+        raise Rejected("the sender must be among the recipients", code="sender-not-recipient")
 
 
 def _check_sets(wire: BundleWire) -> None:
     used = list(dict.fromkeys([row[0] for row in wire.rows]))
-    if used != list(range(len(wire.sets))):
-        raise DecodeError("recipient sets must stand in the order of their first use")
+    if used != list(range(len(wire.sets))) or len(set(wire.sets)) < len(wire.sets):
+        raise DecodeError("recipient sets must stand in the order of their first use, once each")
 
 
 def open_bundle(data: bytes, origin: bytes, recipients_of: Callable[[RecipientSet], Recipients] = Recipients) -> Bundle:
@@ -362,10 +380,7 @@ def open_bundle(data: bytes, origin: bytes, recipients_of: Callable[[RecipientSe
     wire = BUNDLE_WIRE.decode(data)
     if wire.origin != origin:
         raise Rejected("the bundle is addressed to another provider", code="wrong-origin")
-    if not 1 <= len(wire.rows) <= BUNDLE_MESSAGES_MAX:
-        raise Rejected(f"a bundle has 1 to {BUNDLE_MESSAGES_MAX} messages", code="bundle-count")
-    if wire.first_ctr + len(wire.rows) > 2**64 - 1:
-        raise Rejected("sender counter is exhausted", code="counter-overflow")
+    check_limits(wire.first_ctr, len(wire.rows), wire.rows)
     _check_sets(wire)
     bundle = Bundle(
         origin,
@@ -376,7 +391,7 @@ def open_bundle(data: bytes, origin: bytes, recipients_of: Callable[[RecipientSe
         split_commons(wire.rows, wire.commons),
         wire.ciphertexts,
     )
-    check_shape(bundle)
+    check_sender(bundle.sender, bundle.recipients)
     verify_strict(wire.key, wire.signature, "bundle", origin, bundle.body)
     bundle.signature = wire.signature
     return bundle

@@ -22,7 +22,7 @@ from noise.protocol.delta import (
     RecipientLists,
     open_section,
 )
-from noise.protocol.encoding import U64, Hashes, optional, struct_codec
+from noise.protocol.encoding import U64, Hashes, list_of, optional, struct_codec
 from noise.protocol.envelope import Bundle, Recipients
 from noise.protocol.errors import DecodeError, NoiseError, ProofError, ProviderMisbehaved
 from noise.protocol.frames import Cursor, Receipt
@@ -70,16 +70,19 @@ from noise.protocol.statements import (
     verify_statement,
 )
 
+ROSTERS_KEPT = 64
+
 
 class Trusted(NamedTuple):
     """All that a client trusts about its provider, and stores, with the signatures that made it trust.
 
+    `rosters`: the last ROSTERS_KEPT, the one in force at the end; receipts of older epochs need the older ones.
     `shared`, `path` and `other` are the last verified delta's: checkpoint, epoch record, epoch head and the way from
     it to `state`, the mailbox's state (None when the map had none). `delivered`: the history up to the last record
     whose messages were verified; it reaches `state` except in the middle of catching up.
     """
 
-    roster: Signed | None
+    rosters: tuple[Signed, ...]
     log: CompactRange
     shared: DeltaShared | None
     path: tuple[bytes, ...]
@@ -98,12 +101,12 @@ class Step(NamedTuple):
     counters: dict[bytes, int]
 
 
-NOTHING = Trusted(None, EMPTY_RANGE, None, (), None, None, None)
+NOTHING = Trusted((), EMPTY_RANGE, None, (), None, None, None)
 """What a client trusts before its first delta: the origin that it pinned, and nothing else."""
 
 
 class _StoredTrust(NamedTuple):
-    roster: Annotated[Signed | None, optional(SIGNED)]
+    rosters: Annotated[tuple[Signed, ...], list_of(SIGNED)]
     log_size: U64
     log_peaks: Hashes
     shared: Annotated[DeltaShared | None, optional(DELTA_SHARED)]
@@ -119,16 +122,16 @@ _STORED_TRUST = struct_codec(_StoredTrust)
 
 def encode_trusted(trusted: Trusted) -> bytes:
     """One blob for a trust store."""
-    roster, log, shared, path, other, state, delivered = trusted
+    rosters, log, shared, path, other, state, delivered = trusted
     reached, peaks = (delivered.state, delivered.records.peaks) if delivered else (None, ())
-    return _STORED_TRUST.encode(_StoredTrust(roster, log.size, log.peaks, shared, path, other, state, reached, peaks))
+    return _STORED_TRUST.encode(_StoredTrust(rosters, log.size, log.peaks, shared, path, other, state, reached, peaks))
 
 
 def parse_trusted(data: bytes) -> Trusted:
     """The exact inverse of `encode_trusted`. Raises DecodeError or ProofError."""
     t = _STORED_TRUST.decode(data)
     delivered = History(t.delivered, make_range(t.delivered.hist_size, t.delivered_peaks)) if t.delivered else None
-    return Trusted(t.roster, make_range(t.log_size, t.log_peaks), t.shared, t.path, t.other, t.state, delivered)
+    return Trusted(t.rosters, make_range(t.log_size, t.log_peaks), t.shared, t.path, t.other, t.state, delivered)
 
 
 class Follower:
@@ -149,7 +152,7 @@ class Follower:
         self.origin = origin
         self.mailbox = mailbox
         self.trusted = trusted
-        self.roster = open_roster(trusted.roster, origin) if trusted.roster else None
+        self.rosters = [open_roster(signed, origin) for signed in trusted.rosters]
         self._last_counter = last_counter
 
     @property
@@ -158,16 +161,17 @@ class Follower:
         t = self.trusted
         return Cursor(
             t.log.size,
-            self.roster.version if self.roster else 0,
+            self.rosters[-1].version if self.rosters else 0,
             t.state.hist_size if t.state else 0,
             t.delivered.state.hist_size if t.delivered else 0,
+            t.delivered.state.last_epoch if t.delivered else NO_EPOCH,
         )
 
     def adopt(self, step: Step) -> None:
         """Trust what `check_delta` verified, once it is stored."""
+        if step.trusted.rosters != self.trusted.rosters:
+            self.rosters = [open_roster(signed, self.origin) for signed in step.trusted.rosters]
         self.trusted = step.trusted
-        if step.trusted.roster:
-            self.roster = open_roster(step.trusted.roster, self.origin)
 
     def check_delta(self, delta: Delta, lists: RecipientLists) -> Step:
         """Verify everything that a delta says against what is trusted. Pure.
@@ -182,10 +186,10 @@ class Follower:
 
     def _check(self, delta: Delta, lists: RecipientLists) -> Step:
         old = self.trusted
-        signed_roster, roster = self._check_rosters(delta)
+        rosters, roster = self._check_rosters(delta)
         checkpoint = verify_checkpoint(delta.shared.note, log_name_of(self.origin), _log_key(roster))
         record, log = _check_log(old, checkpoint, delta)
-        if record.roster_hash != hash_roster(signed_roster.body) or roster.valid_from_epoch > record.epoch:
+        if record.roster_hash != hash_roster(rosters[-1].body) or roster.valid_from_epoch > record.epoch:
             raise ProofError("the epoch ran under another roster", code="wrong-roster")
         if (record.placement_root, record.placement_count) != (NO_OVERRIDES, 0):
             raise ProofError("unknown placement", code="wrong-placement")
@@ -194,20 +198,21 @@ class Follower:
         find = _finder(delta, lists)
         delivered, deliveries = self._check_history(delta, state, record, find)
         _check_tail(old.state, state, delivered, delta.tail_hashes)
-        trusted = Trusted(signed_roster, log, delta.shared, delta.path, delta.other, state, delivered)
+        trusted = Trusted(rosters, log, delta.shared, delta.path, delta.other, state, delivered)
         return Step(trusted, record.epoch, record.time_ms, deliveries, self._check_counters(deliveries))
 
-    def _check_rosters(self, delta: Delta) -> tuple[Signed, Roster]:
-        signed, roster = self.trusted.roster, self.roster
+    def _check_rosters(self, delta: Delta) -> tuple[tuple[Signed, ...], Roster]:
+        rosters = list(self.trusted.rosters)
+        roster = self.rosters[-1] if self.rosters else None
         for offered in delta.rosters:
             candidate = Signed(*offered)
-            opened = open_roster(candidate, self.origin)
-            if signed is not None:
-                check_successor(signed, opened)
-            signed, roster = candidate, opened
-        if signed is None or roster is None:
+            roster = open_roster(candidate, self.origin)
+            if rosters:
+                check_successor(rosters[-1], roster)
+            rosters.append(candidate)
+        if roster is None:
             raise DecodeError("a first delta needs a roster", code="no-roster")
-        return signed, roster
+        return tuple(rosters[-ROSTERS_KEPT:]), roster
 
     def _check_head(self, delta: Delta, record: EpochRecord, roster: Roster) -> EpochHead:
         signed = Signed(*delta.shared.head)
@@ -311,15 +316,16 @@ class Follower:
             raise ProviderMisbehaved(error.detail, code=error.code, evidence=evidence) from error
 
     def _check_receipt(self, receipt: Receipt, bundle: Bundle) -> list[bytes]:
-        if self.roster is None:
-            raise DecodeError("a receipt needs a roster", code="no-roster")
         signed = Signed(*receipt.manifest)
         manifest = MANIFEST.decode(signed.body)
         epoch, lane, first_pos = parse_seq(receipt.first_seq)
-        inbox = {entry.lane: entry.inbox for entry in self.roster.lanes}.get(lane)
+        roster = next((r for r in reversed(self.rosters) if r.valid_from_epoch <= epoch), None)
+        if roster is None:
+            raise DecodeError("no roster is known for the epoch of the receipt", code="no-roster")
+        inbox = {entry.lane: entry.inbox for entry in roster.lanes}.get(lane)
         if (manifest.origin, manifest.epoch, manifest.lane, manifest.actor) != (self.origin, epoch, lane, inbox):
             raise ProofError("the manifest of another lane, origin or epoch", code="wrong-manifest")
-        verify_statement(signed, "manifest", self.roster, parse_actor(manifest.actor), manifest.incarnation)
+        verify_statement(signed, "manifest", roster, parse_actor(manifest.actor), manifest.incarnation)
         if first_pos + bundle.count > manifest.n_messages:
             raise ProofError("positions beyond the manifest", code="wrong-manifest")
         seqs = make_seqs(epoch, lane, first_pos, bundle.count)

@@ -4,6 +4,7 @@ Knows nothing of WebSockets, and nothing of which frame may come when: that is `
 The same bundle and receipt travel over HTTP.
 """
 
+from collections.abc import Collection
 from typing import Annotated, NamedTuple, TypeAlias
 
 from noise.protocol.delta import DELTA, Delta
@@ -22,6 +23,7 @@ from noise.protocol.encoding import (
 )
 from noise.protocol.envelope import BUNDLE_WIRE
 from noise.protocol.errors import DecodeError
+from noise.protocol.identifiers import NO_EPOCH
 from noise.protocol.json_text import Json, encode_json, parse_json
 from noise.protocol.limits import FRAME_BYTES_MAX
 from noise.protocol.statements import MANIFEST
@@ -57,16 +59,17 @@ SIGNED_AUTH_PROOF = struct_codec(SignedAuthProof)
 
 class Cursor(NamedTuple):
     """Where a client stands: log size and roster version it verified, size of the history in the last state that it
-    trusts, and how many of those records it has verified and stored. All zero: nothing yet."""
+    trusts, how many of those records it has verified and stored, and the epoch of the last of these."""
 
     log_size: U64
     roster_version: U32
     hist_size: U64
     hist_next: U64
+    last_epoch: U64
 
 
 CURSOR = struct_codec(Cursor)
-START = Cursor(0, 0, 0, 0)
+START = Cursor(0, 0, 0, 0, NO_EPOCH)
 
 
 class AckBody(NamedTuple):
@@ -176,10 +179,12 @@ FRAME_TYPES: dict[str, tuple[int, type[Frame]]] = {
     "pong": (9, PongFrame),
 }
 _CODECS: dict[type[Frame], Codec[Frame]] = {cls: struct_codec(cls) for _, cls in FRAME_TYPES.values()}
-_BY_NUMBER = {number: _CODECS[cls] for number, cls in FRAME_TYPES.values()}
-_BY_NAME = {name: _CODECS[cls] for name, (_, cls) in FRAME_TYPES.items()}
+_BY_NUMBER = dict(FRAME_TYPES.values())
+_BY_NAME = {name: cls for name, (_, cls) in FRAME_TYPES.items()}
 _NAMES = {cls: name for name, (_, cls) in FRAME_TYPES.items()}
 _PREFIXES = {cls: bytes([number]) for number, cls in FRAME_TYPES.values()}
+
+_EVERY_TYPE = frozenset(_CODECS)
 
 DELTA_PREFIX = _PREFIXES[DeltaFrame]
 
@@ -189,15 +194,15 @@ def encode_frame(frame: Frame) -> bytes:
     return _PREFIXES[type(frame)] + _CODECS[type(frame)].encode(frame)
 
 
-def parse_frame(data: bytes) -> Frame:
-    """The exact inverse of `encode_frame`. Raises DecodeError."""
+def parse_frame(data: bytes, may_come: Collection[type[Frame]] = _EVERY_TYPE) -> Frame:
+    """The exact inverse of `encode_frame`. Raises DecodeError.
+
+    Of a type that is not among `may_come` only the type is read: content out of turn costs nothing.
+    """
     if len(data) > FRAME_BYTES_MAX:
         raise DecodeError(f"a frame has at most {FRAME_BYTES_MAX} bytes", code="frame-too-large")
     reader = Reader(data)
-    codec = _BY_NUMBER.get(reader.take(1)[0])
-    if codec is None:
-        raise DecodeError("unknown frame type")
-    frame = codec.read(reader)
+    frame = _codec_in_turn(_BY_NUMBER.get(reader.take(1)[0]), may_come).read(reader)
     if reader.remaining():
         raise DecodeError("bytes after the end of a frame")
     return frame
@@ -209,8 +214,8 @@ def encode_frame_json(frame: Frame) -> str:
     return encode_json(shown).decode("utf-8")
 
 
-def parse_frame_json(text: str) -> Frame:
-    """The exact inverse of `encode_frame_json`. Raises DecodeError."""
+def parse_frame_json(text: str, may_come: Collection[type[Frame]] = _EVERY_TYPE) -> Frame:
+    """The exact inverse of `encode_frame_json`. Raises DecodeError. `may_come`: as in `parse_frame`."""
     if len(text) > 2 * FRAME_BYTES_MAX:
         raise DecodeError("JSON frame too large", code="frame-too-large")
     try:
@@ -218,7 +223,13 @@ def parse_frame_json(text: str) -> Frame:
     except UnicodeEncodeError:
         raise DecodeError("JSON frame is not UTF-8") from None
     name = value.pop("type", None) if isinstance(value, dict) else None
-    codec = _BY_NAME.get(name) if isinstance(name, str) else None
-    if codec is None:
+    cls = _BY_NAME.get(name) if isinstance(name, str) else None
+    return _codec_in_turn(cls, may_come).from_json(value)
+
+
+def _codec_in_turn(cls: type[Frame] | None, may_come: Collection[type[Frame]]) -> Codec[Frame]:
+    if cls is None:
         raise DecodeError("unknown frame type")
-    return codec.from_json(value)
+    if cls not in may_come:
+        raise DecodeError(f"{cls.__name__} may not come now", code="out-of-turn")
+    return _CODECS[cls]

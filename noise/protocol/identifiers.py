@@ -79,18 +79,22 @@ def parse_actor(data: bytes) -> Actor:
 
 
 def make_seq(epoch: int, lane: int, pos: int) -> bytes:
-    """`epoch u64 || lane u16 || pos u48`, 16 bytes. Byte order is delivery order."""
-    return _SEQ.pack(epoch, lane << 48 | pos)
+    """`epoch u64 || lane u16 || pos u48`, 16 bytes. Byte order is delivery order. Raises DecodeError."""
+    return make_seqs(epoch, lane, pos, 1)[0]
 
 
 def make_seqs(epoch: int, lane: int, first_pos: int, count: int) -> list[bytes]:
-    """`count` consecutive positions."""
+    """`count` consecutive positions. Raises DecodeError where they leave their lane."""
+    if not 0 <= epoch < 1 << 64 or not 0 <= lane < 1 << 16 or not 0 <= first_pos <= first_pos + count <= 1 << 48:
+        raise DecodeError("no such positions")
     pack = _SEQ.pack
     low = lane << 48 | first_pos
     return [pack(epoch, n) for n in range(low, low + count)]
 
 
 def parse_seq(seq: bytes) -> tuple[int, int, int]:
-    """(epoch, lane, pos) of a 16-byte seq."""
+    """(epoch, lane, pos): the exact inverse of `make_seq`. Raises DecodeError."""
+    if len(seq) != 16:
+        raise DecodeError("a seq has 16 bytes")
     epoch, low = _SEQ.unpack(seq)
     return epoch, low >> 48, low & 0xFFFF_FFFF_FFFF

@@ -51,11 +51,21 @@ def _no_float(_text: str) -> Json:
     raise DecodeError("JSON number that is not an integer")
 
 
+def _integer(text: str) -> int:
+    if text == "-0":
+        raise DecodeError("JSON number with two spellings")
+    return int(text)
+
+
 def parse_json(data: bytes) -> Json:
-    """JSON in UTF-8 without floats, NaN, duplicate members or bottomless nesting. Raises DecodeError."""
+    """JSON in UTF-8 without floats, NaN, -0, duplicate members or bottomless nesting. Raises DecodeError."""
     try:
         return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_float=_no_float, parse_constant=_no_float
+            data.decode("utf-8"),
+            object_pairs_hook=_no_duplicates,
+            parse_int=_integer,
+            parse_float=_no_float,
+            parse_constant=_no_float,
         )
     except (ValueError, RecursionError):
         raise DecodeError("not JSON in UTF-8") from None

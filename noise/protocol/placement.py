@@ -12,27 +12,31 @@ from noise.protocol.statements import Roster
 
 
 class Rendezvous:
-    """Places ids on actors. Remembers the last answers: an id is asked for once per message otherwise."""
+    """Places ids on actors. Remembers the last answers: an id is asked for once per message."""
 
     __slots__ = ("_actors", "_memory")
 
     _MEMORY_MAX = 1 << 17
 
     def __init__(self, actors: Sequence[Actor]) -> None:
-        self._actors = [(actor.encode(), actor.number) for actor in actors]
-        self._memory: dict[bytes, int] = {}
+        self._actors = [(actor.encode(), actor) for actor in actors]
+        self._memory: dict[bytes, Actor] = {}
+
+    def actor(self, identifier: bytes) -> Actor:
+        """The actor that serves a 32-byte id."""
+        if len(self._actors) == 1:
+            return self._actors[0][1]
+        actor = self._memory.get(identifier)
+        if actor is None:
+            actor = max((sha256(encoded + identifier).digest(), a) for encoded, a in self._actors)[1]
+            if len(self._memory) >= self._MEMORY_MAX:
+                self._memory.clear()
+            self._memory[identifier] = actor
+        return actor
 
     def number(self, identifier: bytes) -> int:
         """The number of the actor that serves a 32-byte id."""
-        if len(self._actors) == 1:
-            return self._actors[0][1]
-        number = self._memory.get(identifier)
-        if number is None:
-            number = max((sha256(actor + identifier).digest(), i) for actor, i in self._actors)[1]
-            if len(self._memory) >= self._MEMORY_MAX:
-                self._memory.clear()
-            self._memory[identifier] = number
-        return number
+        return self.actor(identifier).number
 
 
 def actors_of(roster: Roster, role: Role) -> list[Actor]:
@@ -42,6 +46,4 @@ def actors_of(roster: Roster, role: Role) -> list[Actor]:
 
 def place_mailbox(roster: Roster, mailbox: bytes) -> Actor:
     """The outbox that keeps a mailbox."""
-    outboxes = actors_of(roster, Role.OUTBOX)
-    number = Rendezvous(outboxes).number(mailbox)
-    return next(actor for actor in outboxes if actor.number == number)
+    return Rendezvous(actors_of(roster, Role.OUTBOX)).actor(mailbox)

@@ -53,6 +53,12 @@ TRANSITIONS: dict[tuple[PushState, PushRole, type[Frame]], PushState] = {
 }
 """(state, who sends, frame) -> next state. Whatever is missing is a protocol violation by the sender."""
 
+_MAY_COME = {
+    (state, sender): frozenset(frame for s, r, frame in TRANSITIONS if (s, r) == (state, sender))
+    for state in PushState
+    for sender in PushRole
+}
+
 
 class CloseCode:
     """WebSocket close codes of our own. An SDK reconnects after anything but the FATAL ones."""
@@ -82,24 +88,22 @@ class PushSession:
 
     def send(self, frame: Frame) -> bytes | str:
         """The payload of a frame that we send. Raises NoiseError when it is not our turn: a bug of ours."""
-        self._advance(self._role, frame)
-        return encode_frame(frame) if self.binary else encode_frame_json(frame)
+        following = TRANSITIONS.get((self.state, self._role, type(frame)))
+        if following is None:
+            detail = f"a {self._role.value} must not send {type(frame).__name__} while {self.state.value}"
+            raise NoiseError(detail, code="out-of-turn")
+        payload = encode_frame(frame) if self.binary else encode_frame_json(frame)
+        self.state = following
+        return payload
 
     def receive(self, payload: bytes | str) -> Frame:
         """The frame in a payload from the peer. Raises DecodeError for malformed ones and those out of turn."""
         if isinstance(payload, str) is self.binary:
             raise DecodeError("text and binary frames do not mix", code="wrong-frame-kind")
-        frame = parse_frame(payload) if isinstance(payload, bytes) else parse_frame_json(payload)
-        self._advance(self._peer, frame)
+        may_come = _MAY_COME[self.state, self._peer]
+        frame = parse_frame(payload, may_come) if isinstance(payload, bytes) else parse_frame_json(payload, may_come)
+        self.state = TRANSITIONS[self.state, self._peer, type(frame)]
         return frame
-
-    def _advance(self, sender: PushRole, frame: Frame) -> None:
-        following = TRANSITIONS.get((self.state, sender, type(frame)))
-        if following is None:
-            error = DecodeError if sender is self._peer else NoiseError
-            detail = f"a {sender.value} must not send {type(frame).__name__} while {self.state.value}"
-            raise error(detail, code="out-of-turn")
-        self.state = following
 
 
 def choose_subprotocol(offered: list[str]) -> str | None:

@@ -57,7 +57,12 @@ _SIGNATURE_TAGS = {label: tag("sig/" + label) for label in SIGNATURE_LABELS}
 
 
 def signature_input(label: str, origin: bytes, body: bytes) -> bytes:
-    """The bytes that are signed for `body`, of the type `label` (one of SIGNATURE_LABELS), at `origin`."""
+    """The bytes that are signed for `body`, of the type `label` (one of SIGNATURE_LABELS), at `origin`.
+
+    Raises SignatureError when the origin is not 32 bytes: bytes could move between it and the body.
+    """
+    if len(origin) != 32:
+        raise SignatureError("an origin has 32 bytes", code="wrong-origin")
     return b"".join((_SIGNATURE_TAGS[label], origin, len(body).to_bytes(4, "big"), body))
 
 

@@ -247,7 +247,9 @@ def verify_statement(signed: Signed, label: str, roster: Roster, actor: Actor, i
 
 
 def message_leaves(bundle: Bundle, seqs: Sequence[bytes]) -> list[bytes]:
-    """The encoded leaves of a whole bundle whose messages stand at `seqs`."""
+    """The encoded leaves of a whole bundle whose messages stand at `seqs`. Raises DecodeError."""
+    if not {16}.issuperset(map(len, seqs)):
+        raise DecodeError("a seq has 16 bytes")
     pack = MESSAGE_LEAF.pack
     sender, bundle_hash = bundle.sender, bundle.bundle_hash
     shapes = [(len(r.device_ids), r.root) for r in bundle.recipients]

@@ -1,0 +1,46 @@
+"""What an operator chooses, checked once. Read by `noise.node` and the commands only: others get plain values."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from noise.protocol.errors import NoiseError
+
+EPOCH_MS = 20
+IDLE_MS = 5_000
+HEARTBEAT_MS = 15_000
+BIND = "127.0.0.1:8080"
+
+
+class ServeOptions(NamedTuple):
+    """`epoch_ms`: shortest interval of epochs under load; `idle_ms`: longest without any; `heartbeat_ms`: longest
+    silence towards a client."""
+
+    data: Path
+    host: str
+    port: int
+    topology: str
+    inboxes: int | None
+    outboxes: int | None
+    epoch_ms: int
+    idle_ms: int
+    heartbeat_ms: int
+
+
+def parse_bind(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `[IPv6]:PORT`. Raises NoiseError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise NoiseError(f"--bind needs HOST:PORT, such as {BIND}, and not {text!r}", code="bad-option")
+    return host, int(port)
+
+
+def check_options(options: ServeOptions) -> None:
+    """Raises NoiseError for values that no provider can run with."""
+    for name, value, least, most in (
+        ("--epoch-ms", options.epoch_ms, 0, 60_000),
+        ("--idle-ms", options.idle_ms, 10, 600_000),
+        ("--heartbeat-ms", options.heartbeat_ms, 100, 600_000),
+    ):
+        if not least <= value <= most:
+            raise NoiseError(f"{name} goes from {least} to {most}, not {value}", code="bad-option")

@@ -1,0 +1,160 @@
+"""Private keys in files, one key in one file for one role, and the high-water mark beside them.
+
+Knows nothing of what the keys sign. Files are PKCS #8 PEM, readable by their owner only. The high-water mark says how
+far these keys have signed: state that is behind it is an old copy, and signing from it would contradict what is out.
+"""
+
+import os
+import zlib
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from noise.protocol.errors import NoiseError
+from noise.protocol.identifiers import Actor
+from noise.protocol.signing import Signer
+
+_MARK_BYTES = 60
+
+
+class KeyMissing(NoiseError):
+    default_code = "key-missing"
+
+
+class KeyDamaged(NoiseError):
+    default_code = "key-damaged"
+
+
+class StateBehind(NoiseError):
+    """The state is older than what these keys have signed."""
+
+    default_code = "state-behind"
+
+
+class KeyRing:
+    """The keys in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def create(self, name: str) -> Signer:
+        """Make a new key; never overwrites one."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = Ed25519PrivateKey.generate()
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        path = self.directory / f"{name}.pem"
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(pem)
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError:
+            raise NoiseError(f"{path} exists and is not overwritten", code="key-exists") from None
+        _sync_directory(self.directory)
+        return Signer(key.private_bytes_raw())
+
+    def load(self, name: str) -> Signer:
+        """Raises KeyMissing or KeyDamaged."""
+        path = self.directory / f"{name}.pem"
+        try:
+            key = load_pem_private_key(path.read_bytes(), password=None)
+        except FileNotFoundError:
+            raise KeyMissing(f"{path} is missing: restore it from where you keep the keys") from None
+        except (ValueError, TypeError, OSError) as error:
+            raise KeyDamaged(f"{path} is not an unencrypted PEM key: {error}") from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyDamaged(f"{path} is not an Ed25519 key")
+        return Signer(key.private_bytes_raw())
+
+    def exists(self, name: str) -> bool:
+        return (self.directory / f"{name}.pem").exists()
+
+
+def actor_key_name(actor: Actor, incarnation: int) -> str:
+    """The file name, without its ending, of an actor's key."""
+    return f"{actor}.{incarnation}"
+
+
+class HighWater:
+    """How far the keys in this directory have signed: manifests before `sealed`, epochs before `committed`.
+
+    Written after each durable write of the store, without waiting for the disk: it survives the death of the process
+    at once, and a loss of power as of the last start or stop. It is never ahead of the store.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "high-water"
+        self._file: int | None = None
+        self._sealed = 0
+        self._committed = 0
+
+    def create(self) -> None:
+        """For a new provider: nothing signed yet."""
+        self._path.touch(mode=0o600, exist_ok=False)
+        self._file = os.open(self._path, os.O_RDWR)
+        self._write()
+        self.close()
+
+    def open(self, sealed: int, committed: int) -> None:
+        """Compare with the state that was found, and go on from there. Raises StateBehind or KeyDamaged."""
+        try:
+            self._file = os.open(self._path, os.O_RDWR)
+            text = os.pread(self._file, _MARK_BYTES + 1, 0)
+        except OSError as error:
+            raise KeyMissing(f"{self._path} cannot be read: {error.strerror}. It belongs beside the keys") from None
+        known_sealed, known_committed = self._parse(text)
+        if sealed < known_sealed or committed < known_committed:
+            self.close()
+            raise StateBehind(
+                f"the state ends before epoch {committed}, but these keys have signed up to epoch "
+                f"{max(known_sealed, known_committed)}: it is an old copy. Put the newest state back; "
+                "signing from this one would prove the provider a liar"
+            )
+        self._sealed, self._committed = sealed, committed
+        self._write()
+        os.fdatasync(self._file)
+
+    def _parse(self, text: bytes) -> tuple[int, int]:
+        parts = text.split()
+        if len(text) != _MARK_BYTES or len(parts) != 3 or not all(part.isdigit() for part in parts):
+            raise KeyDamaged(f"{self._path} is damaged: restore it, or make sure by hand that the state is the newest")
+        if zlib.crc32(text[:-11]) != int(parts[2]):
+            raise KeyDamaged(f"{self._path} is damaged: restore it, or make sure by hand that the state is the newest")
+        return int(parts[0]), int(parts[1])
+
+    def sealed(self, next_epoch: int) -> None:
+        """Some manifest before `next_epoch` is durable."""
+        if next_epoch > self._sealed:
+            self._sealed = next_epoch
+            self._write()
+
+    def committed(self, next_epoch: int) -> None:
+        """The epochs before `next_epoch` are durable."""
+        self._committed = next_epoch
+        self._write()
+
+    def _write(self) -> None:
+        if self._file is None:
+            raise RuntimeError("the high-water mark is not open")
+        text = f"{self._sealed:024d} {self._committed:023d} ".encode()
+        os.pwrite(self._file, text + f"{zlib.crc32(text):010d}\n".encode(), 0)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.fdatasync(self._file)
+            os.close(self._file)
+            self._file = None
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

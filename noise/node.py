@@ -1,0 +1,211 @@
+"""A provider in one process: makes it, opens it, runs it. The only place that picks a concrete store and exchange.
+
+Knows nothing of command lines. A provider's directory holds `keys/` and `state/`; `docs/operations.md` says what a
+thief of each gains.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from noise.config import EPOCH_MS, HEARTBEAT_MS, IDLE_MS, ServeOptions, check_options
+from noise.exchange.local import LocalExchange
+from noise.keys import HighWater, KeyRing, actor_key_name
+from noise.pipeline.assembly import Pipeline
+from noise.pipeline.batches import RoutedLane
+from noise.pipeline.recovery import load_rosters, recover
+from noise.pipeline.topology import Topology, make_topology
+from noise.protocol.checkpoint import log_name_of
+from noise.protocol.delta import SignedRoster
+from noise.protocol.errors import NoiseError
+from noise.protocol.identifiers import Actor, Role, origin_of
+from noise.protocol.signing import SIGNED, SUITE_ED25519, Signed, Signer
+from noise.protocol.statements import ROSTER, Lane, Parameters, Roster, RosterEntry, hash_roster
+from noise.store.base import Store
+from noise.store.sqlite import create_sqlite, open_sqlite
+from noise.web.service import serve_web
+
+ROOT_KEY = "root"
+_EXCHANGE_CAPACITY = 1
+
+
+class Layout(NamedTuple):
+    """Where things lie under a provider's directory."""
+
+    data: Path
+
+    @property
+    def keys(self) -> Path:
+        return self.data / "keys"
+
+    @property
+    def database(self) -> Path:
+        return self.data / "state" / "noise.db"
+
+
+def _actors(n_inboxes: int, n_outboxes: int) -> list[Actor]:
+    inboxes = [Actor(Role.INBOX, 0, n) for n in range(n_inboxes)]
+    outboxes = [Actor(Role.OUTBOX, 0, n) for n in range(n_outboxes)]
+    return [*inboxes, *outboxes, Actor(Role.SEQUENCER, 0, 0), Actor(Role.LOG, 0, 0)]
+
+
+def _next_roster(
+    keys: KeyRing, root: Signer, rosters: list[Signed], valid_from_epoch: int, shape: tuple[int, int], p: Parameters
+) -> Signed:
+    """The roster after `rosters`, signed. Actors that go on keep their keys; new ones get new keys."""
+    before = ROSTER.decode(rosters[-1].body) if rosters else None
+    going_on = {entry.actor: entry for entry in before.actors} if before else {}
+    highest: dict[bytes, int] = {}
+    for signed in rosters:
+        for entry in ROSTER.decode(signed.body).actors:
+            highest[entry.actor] = max(highest.get(entry.actor, 0), entry.incarnation)
+    entries = []
+    for actor in _actors(*shape):
+        name = actor.encode()
+        if name in going_on:
+            entries.append(going_on[name])
+            continue
+        incarnation = highest.get(name, 0) + 1
+        file = actor_key_name(actor, incarnation)
+        signer = keys.load(file) if keys.exists(file) else keys.create(file)
+        entries.append(RosterEntry(name, incarnation, SUITE_ED25519, signer.public_key))
+    origin = origin_of(root.public_key)
+    roster = Roster(
+        origin,
+        before.version + 1 if before else 1,
+        hash_roster(rosters[-1].body) if rosters else bytes(32),
+        valid_from_epoch,
+        root.public_key,
+        log_name_of(origin),
+        tuple(entries),
+        tuple(Lane(n, Actor(Role.INBOX, 0, n).encode()) for n in range(shape[0])),
+        p,
+    )
+    return root.sign("roster", origin, ROSTER.encode(roster))
+
+
+async def create_node(data: Path) -> bytes:
+    """Make a provider: root key, actor keys, an empty log. The only creator of state. Returns its origin.
+
+    Raises NoiseError when the directory holds anything already.
+    """
+    layout = Layout(data)
+    if layout.keys.exists() or layout.database.parent.exists():
+        raise NoiseError(
+            f"{data} holds a provider, or the rest of one: choose another directory, or run noise serve --data {data}",
+            code="data-exists",
+        )
+    try:
+        layout.database.parent.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise NoiseError(f"{data} cannot be made: {error.strerror}", code="data-unusable") from None
+    keys = KeyRing(layout.keys)
+    root = keys.create(ROOT_KEY)
+    origin = origin_of(root.public_key)
+    roster = _next_roster(keys, root, [], 0, (1, 1), Parameters(EPOCH_MS, IDLE_MS, HEARTBEAT_MS))
+    await create_sqlite(layout.database, origin)
+    async with open_sqlite(layout.database, origin) as store:
+        await store.add_roster(1, SIGNED.encode(roster))
+    HighWater(layout.keys).create()
+    return origin
+
+
+class Node(NamedTuple):
+    """An open provider: recovered, every epoch ended, ready to run."""
+
+    origin: bytes
+    pipeline: Pipeline
+    store: Store
+    rosters: list[SignedRoster]
+
+
+def check_data(data: Path) -> Layout:
+    """The layout of an existing provider. Raises NoiseError that says what is missing."""
+    layout = Layout(data)
+    if not layout.keys.exists():
+        raise NoiseError(f"{data} holds no provider: make one with noise init --data {data}", code="no-provider")
+    return layout
+
+
+@asynccontextmanager
+async def open_node(options: ServeOptions) -> AsyncIterator[Node]:
+    """Open a provider and end what a crash interrupted. Raises NoiseError when anything is not as it was signed."""
+    check_options(options)
+    layout = check_data(options.data)
+    keys = KeyRing(layout.keys)
+    root = keys.load(ROOT_KEY)
+    origin = origin_of(root.public_key)
+    async with open_sqlite(layout.database, origin) as store:
+        high_water = HighWater(layout.keys)
+        pending = await store.pending_manifests()
+        sealed = max([manifest.epoch + 1 for manifest in pending], default=store.next_epoch)
+        high_water.open(sealed, store.next_epoch)
+        try:
+            yield await _open_pipeline(options, keys, root, store, high_water)
+        finally:
+            high_water.close()
+
+
+async def _open_pipeline(
+    options: ServeOptions, keys: KeyRing, root: Signer, store: Store, high_water: HighWater
+) -> Node:
+    origin = origin_of(root.public_key)
+    rosters = await load_rosters(store, origin)
+
+    async def build(topology: Topology) -> Pipeline:
+        recovered = await recover(store, origin, rosters)
+        return Pipeline(
+            recovered,
+            store,
+            topology,
+            [SignedRoster(*roster) for roster in rosters],
+            signer_of=_signer_finder(keys, ROSTER.decode(rosters[-1].body)),
+            time_ms=lambda: time.time_ns() // 1_000_000,
+            high_water=high_water,
+            make_exchange=lambda n: LocalExchange[RoutedLane](n, _EXCHANGE_CAPACITY),
+        )
+
+    shape = _shape(options, rosters[-1])
+    topology = make_topology(options.topology, *shape)
+    pipeline = await build(topology)
+    if await pipeline.finish_pending() is not None:
+        pipeline = await build(topology)
+    parameters = Parameters(options.epoch_ms, options.idle_ms, options.heartbeat_ms)
+    current = ROSTER.decode(rosters[-1].body)
+    if (current.count_of(Role.INBOX), current.count_of(Role.OUTBOX), current.parameters) != (*shape, parameters):
+        rosters.append(_next_roster(keys, root, rosters, store.next_epoch, shape, parameters))
+        await store.add_roster(len(rosters), SIGNED.encode(rosters[-1]))
+        pipeline = await build(topology)
+    return Node(origin, pipeline, store, [SignedRoster(*roster) for roster in rosters])
+
+
+def _shape(options: ServeOptions, signed: Signed) -> tuple[int, int]:
+    """(inboxes, outboxes): what was asked for; else 1 for central, and what there is for the others."""
+    roster = ROSTER.decode(signed.body)
+    central = options.topology == "central"
+    inboxes = options.inboxes or (1 if central else roster.count_of(Role.INBOX))
+    outboxes = options.outboxes or (1 if central else roster.count_of(Role.OUTBOX))
+    return inboxes, outboxes
+
+
+def _signer_finder(keys: KeyRing, roster: Roster) -> Callable[[Actor, int], Signer]:
+    def find(actor: Actor, incarnation: int) -> Signer:
+        signer = keys.load(actor_key_name(actor, incarnation))
+        if signer.public_key != roster.entry(actor).key:
+            raise NoiseError(f"the key file of {actor} holds another key than the roster names", code="key-foreign")
+        return signer
+
+    return find
+
+
+async def run_node(options: ServeOptions, on_ready: Callable[[str, bytes], None], stop: trio.Event) -> None:
+    """Serve until `stop`: then take nothing more, commit and show what was accepted, and return.
+
+    `on_ready(url, origin)` is called once, when requests are being answered.
+    """
+    async with open_node(options) as node:
+        await serve_web(node, options, on_ready, stop)

@@ -1,0 +1,225 @@
+"""Builds the pipeline from what was recovered, opens its channels and starts its nurseries.
+
+The only file that sees the whole graph: submissions -> inbox -> router -> exchange -> receiver -> outbox -> sequencer
+-> store -> fanout. Knows nothing of HTTP or sockets.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from noise.exchange.base import Exchange
+from noise.pipeline.acks import AckTable
+from noise.pipeline.batches import (
+    Accepted,
+    Answer,
+    CommittedEpoch,
+    MergedEpoch,
+    OutboxEpoch,
+    RoutedLane,
+    SealedLane,
+    Submission,
+)
+from noise.pipeline.fanout import Fanout
+from noise.pipeline.inbox import Inbox
+from noise.pipeline.outbox import Outbox
+from noise.pipeline.receiver import Receiver
+from noise.pipeline.recovery import Recovered
+from noise.pipeline.reissue import stored_bundle, stored_leaf_hashes
+from noise.pipeline.router import Router
+from noise.pipeline.sequencer import Pace, Sequencer
+from noise.pipeline.slots import Slots
+from noise.pipeline.topology import Topology
+from noise.protocol.checkpoint import log_name_of
+from noise.protocol.delta import SignedRoster
+from noise.protocol.envelope import BUNDLE_KEY_AT
+from noise.protocol.errors import DecodeError
+from noise.protocol.identifiers import Actor, Role, device_id_of, make_seqs
+from noise.protocol.limits import EPOCH_BYTES_MAX, EPOCH_MESSAGES_MAX
+from noise.protocol.placement import Rendezvous, actors_of
+from noise.protocol.signing import Signer
+from noise.store.base import ManifestRow, Store
+
+_SUBMISSIONS_WAITING = 64
+_NO_STATEMENT = bytes(32)
+
+
+class HighWaterMark(Protocol):
+    """Told after each durable write how far was signed."""
+
+    def sealed(self, next_epoch: int) -> None: ...
+
+    def committed(self, next_epoch: int) -> None: ...
+
+
+class Pipeline:
+    """All stages of one provider. `signer_of` finds an actor's key; `time_ms` is the wall clock."""
+
+    def __init__(
+        self,
+        recovered: Recovered,
+        store: Store,
+        topology: Topology,
+        rosters: Sequence[SignedRoster],
+        *,
+        signer_of: Callable[[Actor, int], Signer],
+        time_ms: Callable[[], int],
+        high_water: HighWaterMark,
+        make_exchange: Callable[[int], Exchange[RoutedLane]],
+    ) -> None:
+        roster = recovered.roster
+        self._roster = roster
+        self._store = store
+        self._recovered = recovered
+        self._topology = topology
+        self._signer_of = signer_of
+        self._make_exchange = make_exchange
+        inboxes, outboxes = actors_of(roster, Role.INBOX), actors_of(roster, Role.OUTBOX)
+        self._lane_of = Rendezvous(inboxes)
+        mailbox_placement = Rendezvous(outboxes)
+        self.acks = AckTable()
+        pace = Pace(roster.parameters.epoch_ms / 1000, roster.parameters.idle_ms / 1000)
+        sequencer_slots = self._slots(Actor(Role.SEQUENCER, 0, 0), "open")
+        log_actor = Actor(Role.LOG, 0, 0)
+        self.sequencer = Sequencer(
+            sequencer_slots,
+            signer_of(log_actor, roster.entry(log_actor).incarnation),
+            log_name_of(roster.origin),
+            recovered.log,
+            store,
+            roster_hash=recovered.roster_hash,
+            last_time_ms=recovered.last_time_ms,
+            time_ms=time_ms,
+            sender_caches=recovered.senders,
+            acks=self.acks,
+            pace=pace,
+            on_durable=high_water.committed,
+        )
+        self.inboxes = [self._inbox(actor, high_water) for actor in inboxes]
+        self.routers = [Router(mailbox_placement, len(outboxes)) for _ in inboxes]
+        self.receivers = [Receiver(len(inboxes)) for _ in outboxes]
+        self.outboxes = [self._outbox(actor) for actor in outboxes]
+        heartbeat_s = roster.parameters.heartbeat_ms / 1000
+        self.fanout = Fanout(recovered.log, store, rosters, mailbox_placement, heartbeat_s=heartbeat_s)
+        self._submissions = [trio.open_memory_channel[Submission](_SUBMISSIONS_WAITING) for _ in inboxes]
+
+    def _slots(self, actor: Actor, label: str) -> Slots:
+        entry = self._roster.entry(actor)
+        signer = self._signer_of(actor, entry.incarnation)
+        return Slots(signer, label, self._roster.origin, actor, entry.incarnation, self._recovered.log.size)
+
+    def _inbox(self, actor: Actor, high_water: HighWaterMark) -> Inbox:
+        recovered, n = self._recovered, len(self._recovered.senders)
+        return Inbox(
+            actor.number,
+            self._slots(actor, "manifest"),
+            recovered.senders[actor.number],
+            self._store,
+            epoch=recovered.log.size,
+            next_id=recovered.next_ids[actor.number],
+            previous=recovered.previous.get(actor.encode(), _NO_STATEMENT),
+            messages_max=EPOCH_MESSAGES_MAX // n,
+            bytes_max=EPOCH_BYTES_MAX // n,
+            bundles_max=self._topology.bundles_per_epoch,
+            on_work=self.sequencer.notice_work,
+            on_durable=high_water.sealed,
+            run_step=self._topology.run_step,
+        )
+
+    def _outbox(self, actor: Actor) -> Outbox:
+        recovered = self._recovered
+        return Outbox(
+            actor.number,
+            self._slots(actor, "head"),
+            recovered.states[actor.number],
+            previous=recovered.previous.get(actor.encode(), _NO_STATEMENT),
+            roster_hash=recovered.roster_hash,
+            writeback=recovered.writebacks[actor.number],
+            run_step=self._topology.run_step,
+        )
+
+    async def submit(self, data: bytes, answer: Answer) -> None:
+        """Hand an encoded bundle to its sender's inbox; waits while that is behind. `answer` is called once, later.
+
+        Raises DecodeError for bytes that cannot be a bundle, and trio.ClosedResourceError while stopping.
+        """
+        key = data[BUNDLE_KEY_AT : BUNDLE_KEY_AT + 32]
+        if len(key) < 32:
+            raise DecodeError("a bundle ends before its key")
+        lane = self._lane_of.number(device_id_of(key))
+        await self._submissions[lane][0].send(Submission(data, answer))
+
+    def stop(self) -> None:
+        """Accept nothing more. `run` returns when all that was accepted is committed and shown."""
+        for send, _ in self._submissions:
+            send.close()
+
+    async def finish_pending(self) -> CommittedEpoch | None:
+        """End the epoch that a crash interrupted, from the manifests that are durable. Before `run`."""
+        if not self._recovered.pending:
+            return None
+        stored = {manifest.lane: manifest for manifest in self._recovered.pending}
+        merged: list[list[RoutedLane]] = [[] for _ in self.outboxes]
+        for inbox, router in zip(self.inboxes, self.routers, strict=True):
+            manifest = stored.get(inbox.lane)
+            if manifest is None:
+                sealed, write, _ = inbox.seal(self.sequencer.log.size)
+                await inbox.write(write)
+            else:
+                sealed = await self._stored_lane(manifest)
+            for batches, routed in zip(merged, router.step(sealed), strict=True):
+                batches.append(routed)
+        results = [
+            outbox.step(receiver.step(lanes))
+            for outbox, receiver, lanes in zip(self.outboxes, self.receivers, merged, strict=True)
+        ]
+        write_epoch, committed = self.sequencer.step(results)
+        await self.sequencer.commit(write_epoch)
+        return committed
+
+    async def _stored_lane(self, manifest: ManifestRow) -> SealedLane:
+        bundles = []
+        for row in await self._store.bundles_of(manifest.epoch, manifest.lane):
+            bundle = stored_bundle(row)
+            seqs = make_seqs(row.epoch, manifest.lane, row.first_pos, bundle.count)
+            hashes = stored_leaf_hashes(row, bundle)
+            bundles.append(Accepted(bundle, row.body, row.bundle_id, row.first_pos, seqs, hashes))
+        return SealedLane(manifest.epoch, manifest.lane, manifest.statement, bundles)
+
+    async def run(self) -> None:
+        """Run every stage until `stop`. Whatever a stage raises ends them all: the store has what is needed."""
+        n_outboxes = len(self.outboxes)
+        exchange = self._make_exchange(n_outboxes)
+        results_send, results_receive = trio.open_memory_channel[OutboxEpoch](n_outboxes)
+        committed_send, committed_receive = trio.open_memory_channel[CommittedEpoch](0)
+        cuts = [trio.open_memory_channel[int](0) for _ in self.inboxes]
+        self.sequencer.notice_work()  # clients are shown an epoch of this run, never one from before
+        async with trio.open_nursery() as nursery:
+            start = nursery.start_soon
+            start(self.fanout.run, committed_receive)
+            start(self.sequencer.run, [send for send, _ in cuts], results_receive, committed_send, n_outboxes)
+            with results_send:
+                for number, (receiver, outbox) in enumerate(zip(self.receivers, self.outboxes, strict=True)):
+                    merged_send, merged_receive = trio.open_memory_channel[MergedEpoch](1)
+                    start(receiver.run, exchange.arrivals(number), merged_send)
+                    start(outbox.run, merged_receive, results_send.clone())
+            start(self._run_lanes, [receive for _, receive in cuts], exchange)
+            async with trio.open_nursery() as accepting:
+                for inbox, (_, submissions) in zip(self.inboxes, self._submissions, strict=True):
+                    accepting.start_soon(inbox.run_accepting, submissions)
+                    start(inbox.run_reissuing)
+            self.sequencer.stop()
+
+    async def _run_lanes(
+        self, cuts: Sequence["trio.MemoryReceiveChannel[int]"], exchange: Exchange[RoutedLane]
+    ) -> None:
+        """Inboxes seal and routers route; when the last lane has ended, so has the exchange."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for inbox, router, lane_cuts in zip(self.inboxes, self.routers, cuts, strict=True):
+                    send, receive = trio.open_memory_channel[SealedLane](1)
+                    nursery.start_soon(inbox.run_sealing, lane_cuts, send)
+                    nursery.start_soon(router.run, receive, exchange)
+        finally:
+            exchange.close()

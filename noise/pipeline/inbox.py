@@ -1,0 +1,213 @@
+"""Accepts bundles, gives their messages positions in its lane, and seals each epoch with a signed manifest.
+
+Knows nothing of recipients' mailboxes, of other lanes, or of who is connected. All that can refuse a bundle happens
+before `admit` returns; what was admitted is sealed, and what is sealed is never dropped.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from noise.pipeline.batches import Accepted, Answer, SealedLane, Submission
+from noise.pipeline.reissue import find_receipt, make_receipt
+from noise.pipeline.senders import SenderTable
+from noise.pipeline.slots import Slots
+from noise.protocol.envelope import Bundle, Recipients, RecipientSet, open_bundle
+from noise.protocol.errors import NoiseError, Rejected
+from noise.protocol.identifiers import make_seqs
+from noise.protocol.limits import BUNDLE_BYTES_MAX, BUNDLE_MESSAGES_MAX
+from noise.protocol.merkle import Tree, leaf_hash
+from noise.protocol.statements import MANIFEST, hash_manifest, message_leaves
+from noise.store.base import ID_STEP, BundleRow, ManifestWrite, Store
+
+_RECIPIENT_IDS_CACHED = 1 << 18
+_REISSUES_WAITING_MAX = 64
+
+
+class RecipientCache:
+    """Recipient sets whose roots were computed before: a sender keeps one set for many messages."""
+
+    __slots__ = ("_ids", "_known")
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[RecipientSet, Recipients] = OrderedDict()
+        self._ids = 0
+
+    def __call__(self, recipient_set: RecipientSet) -> Recipients:
+        known = self._known.get(recipient_set)
+        if known is not None:
+            self._known.move_to_end(recipient_set)
+            return known
+        made = Recipients(recipient_set)
+        self._known[recipient_set] = made
+        self._ids += len(made.device_ids)
+        while self._ids > _RECIPIENT_IDS_CACHED:
+            self._ids -= len(self._known.popitem(last=False)[1].device_ids)
+        return made
+
+
+class Inbox:
+    """One lane. `run_step` runs a pure function, here or in a worker thread, as the topology says.
+
+    `on_work` tells the sequencer that the open epoch is no longer empty; `bundles_max` asks for an epoch of its own
+    after so many bundles (None: as many as fit).
+    """
+
+    def __init__(
+        self,
+        lane: int,
+        slots: Slots,
+        senders: SenderTable,
+        store: Store,
+        *,
+        epoch: int,
+        next_id: int,
+        previous: bytes,
+        messages_max: int,
+        bytes_max: int,
+        bundles_max: int | None,
+        on_work: Callable[[], None],
+        on_durable: Callable[[int], None],
+        run_step: Callable[[Callable[[], Bundle]], Awaitable[Bundle]],
+    ) -> None:
+        self.lane = lane
+        self._slots = slots
+        self._senders = senders
+        self._store = store
+        self._epoch = epoch
+        self._next_id = next_id
+        self._previous = previous
+        self._messages_max = max(messages_max, BUNDLE_MESSAGES_MAX)
+        self._bytes_max = max(bytes_max, BUNDLE_BYTES_MAX)
+        self._bundles_max = bundles_max
+        self._on_work = on_work
+        self._on_durable = on_durable
+        self._run_step = run_step
+        self._recipients = RecipientCache()
+        self._open: dict[tuple[bytes, int], Accepted] = {}
+        self._next_ctrs: dict[bytes, int] = {}
+        self._n_messages = 0
+        self._n_bytes = 0
+        self._sealed = trio.Event()
+        self._durable = trio.Event()
+        self._sealing: dict[tuple[bytes, int], Accepted] = {}
+        self._reissue_send, self._reissue_receive = trio.open_memory_channel[tuple[Bundle, Answer]](
+            _REISSUES_WAITING_MAX
+        )
+
+    def has_room(self, count: int, size: int) -> bool:
+        """Whether a bundle of `count` messages and `size` bytes still fits into the open epoch."""
+        full = self._bundles_max is not None and len(self._open) >= self._bundles_max
+        return not full and self._n_messages + count <= self._messages_max and self._n_bytes + size <= self._bytes_max
+
+    def admit(self, bundle: Bundle, data: bytes, answer: Answer) -> None:
+        """Give a verified bundle its place. Raises Rejected: then nothing of it was kept."""
+        sender, first_ctr = bundle.sender, bundle.first_ctr
+        key = (sender, first_ctr)
+        if first_ctr < self._next_ctrs.get(sender, 0) or first_ctr < self._senders.get(sender).next_ctr:
+            waiting = self._open.get(key) or self._sealing.get(key)
+            if waiting is None:
+                self._ask_reissue(bundle, answer)
+            elif waiting.bundle.bundle_hash != bundle.bundle_hash:
+                raise Rejected("these counters were used for other content", code="counter-conflict")
+            else:
+                waiting.answers.append(answer)
+            return
+        seqs = make_seqs(self._epoch, self.lane, self._n_messages, bundle.count)
+        leaves = [leaf_hash(leaf) for leaf in message_leaves(bundle, seqs)]
+        accepted = Accepted(bundle, data, self._next_id, self._n_messages, seqs, leaves)
+        accepted.answers.append(answer)
+        self._next_id += ID_STEP
+        self._n_messages += bundle.count
+        self._n_bytes += len(data)
+        self._open[key] = accepted
+        self._next_ctrs[sender] = first_ctr + bundle.count
+        self._on_work()
+
+    def _ask_reissue(self, bundle: Bundle, answer: Answer) -> None:
+        try:
+            self._reissue_send.send_nowait((bundle, answer))
+        except trio.WouldBlock:
+            raise Rejected("too many receipts are being looked up; send again later", code="busy") from None
+
+    def seal(self, epoch: int) -> tuple[SealedLane, ManifestWrite, Tree]:
+        """Close the open epoch: sign its manifest. What is admitted from now on belongs to the next one."""
+        if epoch != self._epoch:
+            raise RuntimeError(f"lane {self.lane} was asked to seal epoch {epoch}, but {self._epoch} is open")
+        bundles = list(self._open.values())
+        tree = Tree([h for accepted in bundles for h in accepted.leaf_hashes])
+        slots = self._slots
+        body = MANIFEST.pack(
+            slots.origin, slots.actor, slots.incarnation, epoch, self.lane, tree.size, tree.root, self._previous
+        )
+        statement = slots.sign(epoch, body)
+        rows = []
+        for a in bundles:
+            b = a.bundle
+            prev_id = self._senders.get(b.sender).last_id
+            rows.append(BundleRow(a.bundle_id, epoch, a.first_pos, b.sender, b.first_ctr, b.count, prev_id, a.data))
+            self._senders.sealed(rows[-1])
+        first_id = rows[0].bundle_id if rows else self._next_id
+        write = ManifestWrite(epoch, self.lane, statement, first_id, self._next_id, rows)
+        self._previous = hash_manifest(body)
+        self._epoch = epoch + 1
+        self._sealing, self._open = self._open, {}
+        self._next_ctrs.clear()
+        self._n_messages = self._n_bytes = 0
+        self._sealed.set()
+        self._sealed = trio.Event()
+        return SealedLane(epoch, self.lane, statement, bundles), write, tree
+
+    def answer(self, sealed: SealedLane, tree: Tree) -> None:
+        """Hand out the receipts of a durable manifest."""
+        self._sealing = {}
+        self._durable.set()
+        self._durable = trio.Event()
+        for accepted in sealed.bundles:
+            receipt = make_receipt(
+                sealed.statement, tree, accepted.first_seq, accepted.first_pos, accepted.bundle.count
+            )
+            for answer in accepted.answers:
+                answer(receipt)
+
+    async def run_accepting(self, submissions: "trio.MemoryReceiveChannel[Submission]") -> None:
+        """Verify and admit what comes; when the epoch is full, wait for the next one."""
+        with submissions, self._reissue_send:
+            async for data, answer in submissions:
+                try:
+                    bundle = await self._run_step(partial(open_bundle, data, self._slots.origin, self._recipients))
+                    while not self.has_room(bundle.count, len(data)):
+                        await self._sealed.wait()
+                    self.admit(bundle, data, answer)
+                except NoiseError as refusal:
+                    answer(refusal)
+
+    async def run_sealing(
+        self, cuts: "trio.MemoryReceiveChannel[int]", lanes: "trio.MemorySendChannel[SealedLane]"
+    ) -> None:
+        """Seal when the sequencer says so; answer when the manifest is durable; pass it on."""
+        with cuts, lanes:
+            async for epoch in cuts:
+                sealed, write, tree = self.seal(epoch)
+                await self.write(write)
+                self.answer(sealed, tree)
+                await lanes.send(sealed)
+
+    async def write(self, write: ManifestWrite) -> None:
+        """Make a manifest durable: only then may its signature leave the process."""
+        await self._store.append_manifest(write)
+        self._on_durable(write.epoch + 1)
+
+    async def run_reissuing(self) -> None:
+        """Find the receipts of bundles that were sealed long ago and come again, one at a time."""
+        with self._reissue_receive as asked:
+            async for bundle, answer in asked:
+                try:
+                    last_id = self._senders.get(bundle.sender).last_id
+                    if self._sealing:
+                        await self._durable.wait()  # the store does not have the last bundles yet
+                    answer(await find_receipt(self._store, last_id, bundle))
+                except NoiseError as refusal:
+                    answer(refusal)

@@ -1,0 +1,180 @@
+"""Delivers an epoch to its mailboxes: history records, states, the state map, and the signed head over them.
+
+Knows nothing of lanes, clients or sockets. Its states are a persistent map: the version of a committed epoch stays
+readable while the next one is made.
+"""
+
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import chain
+
+import trio
+
+from noise.pipeline.batches import MergedEpoch, OutboxEpoch, Part, Touched
+from noise.pipeline.slots import Slots
+from noise.pipeline.writeback import Writeback
+from noise.protocol.delta import encode_own_part
+from noise.protocol.history import (
+    HISTORY_RECORD,
+    MAILBOX_STATE,
+    History,
+    apply_record,
+    hash_state,
+    map_key_of,
+    new_history,
+    next_record,
+    own_ciphertexts_root,
+)
+from noise.protocol.identifiers import NO_EPOCH, make_seqs, parse_seq
+from noise.protocol.merkle import EMPTY_ROOT, tree_root
+from noise.protocol.state_map import StateMap
+from noise.protocol.statements import EPOCH_HEAD, NO_SHEET, hash_head
+from noise.store.base import CacheRow, HistoryRow, StatementRow, StoreCorrupt
+
+_PICK = struct.Struct(">QH")
+_NO_OWN: tuple[int, bytes] = (0, EMPTY_ROOT)
+
+
+def encode_picks(last_seq: bytes, parts: Sequence[Part]) -> bytes:
+    """How a history row finds its messages again: last seq, then bundle_id u64, n u16 (0: all), n indexes u16 each."""
+    out = [last_seq]
+    for part in parts:
+        indexes = part.indexes
+        out.append(_PICK.pack(part.bundle_id, len(indexes)))
+        if indexes:
+            out.append(struct.pack(f">{len(indexes)}H", *indexes))
+    return b"".join(out)
+
+
+def parse_picks(data: bytes) -> tuple[bytes, list[tuple[int, tuple[int, ...]]]]:
+    """The exact inverse: (last seq, (bundle_id, indexes) of each part). Raises StoreCorrupt."""
+    try:
+        last_seq, pos, picks = data[:16], 16, []
+        while pos < len(data):
+            bundle_id, n = _PICK.unpack_from(data, pos)
+            indexes = struct.unpack_from(f">{n}H", data, pos + _PICK.size)
+            pos += _PICK.size + 2 * n
+            picks.append((bundle_id, indexes))
+    except struct.error:
+        raise StoreCorrupt("a history row is damaged: restore the store from a backup and run noise fsck") from None
+    return last_seq, picks
+
+
+def encode_cached_history(history: History) -> bytes:
+    """A mailbox's row in the store's cache: its state and the peaks of its records."""
+    return MAILBOX_STATE.encode(history.state) + b"".join(history.records.peaks)
+
+
+class Outbox:
+    """One outbox. `states` are those after `next_epoch - 1`; `previous` is the hash of the last head (or zeros)."""
+
+    def __init__(
+        self,
+        number: int,
+        slots: Slots,
+        states: StateMap[History],
+        *,
+        previous: bytes,
+        roster_hash: bytes,
+        writeback: Writeback,
+        run_step: Callable[[Callable[[], OutboxEpoch]], Awaitable[OutboxEpoch]],
+    ) -> None:
+        self.number = number
+        self.states = states
+        self._slots = slots
+        self._previous = previous
+        self._roster_hash = roster_hash
+        self._writeback = writeback
+        self._run_step = run_step
+
+    def step(self, merged: MergedEpoch) -> OutboxEpoch:
+        """Deliver one epoch. Changes this outbox's states, and nothing else."""
+        epoch = merged.epoch
+        touched: dict[bytes, Touched] = {}
+        history: list[HistoryRow] = []
+        changes: list[tuple[bytes, bytes, History]] = []
+        get, changed = self.states.get, self._writeback.changed
+        for mailbox in sorted(merged.parts):
+            parts = merged.parts[mailbox]
+            key = map_key_of(mailbox)
+            before = get(key) or new_history(mailbox, epoch)
+            hashes = (
+                parts[0].leaf_hashes if len(parts) == 1 else list(chain.from_iterable(p.leaf_hashes for p in parts))
+            )
+            own_parts, own = _own_parts(mailbox, parts, epoch)
+            record = next_record(before, epoch, len(hashes), tree_root(hashes), own)
+            encoded = HISTORY_RECORD.pack(*record)
+            last_seq = _last_seq(parts[-1], epoch)
+            after = apply_record(before, record, encoded, last_seq)
+            state = MAILBOX_STATE.pack(*after.state)
+            touched[mailbox] = Touched(key, encoded, state, parts, own_parts)
+            prev_epoch = -1 if record.prev_epoch == NO_EPOCH else record.prev_epoch
+            history.append(HistoryRow(mailbox, epoch, prev_epoch, encoded, encode_picks(last_seq, parts)))
+            changes.append((key, hash_state(state), after))
+            changed(mailbox, epoch)
+        if changes:
+            self.states = self.states.update(changes)
+        statement = self._sign_head(epoch)
+        rows = [
+            CacheRow(mailbox, encode_cached_history(found))
+            for mailbox in self._writeback.take()
+            if (found := self.states.get(map_key_of(mailbox))) is not None
+        ]
+        replay_epoch = self._writeback.replay_epoch(epoch + 1)
+        return OutboxEpoch(
+            epoch,
+            self.number,
+            merged.statements,
+            statement,
+            self.states,
+            touched,
+            history,
+            rows,
+            replay_epoch,
+            merged.n_deliveries,
+        )
+
+    def _sign_head(self, epoch: int) -> StatementRow:
+        slots, states = self._slots, self.states
+        body = EPOCH_HEAD.pack(
+            slots.origin,
+            slots.actor,
+            slots.incarnation,
+            epoch,
+            NO_SHEET,
+            states.root_hash,
+            states.count,
+            self._previous,
+            self._roster_hash,
+        )
+        self._previous = hash_head(body)
+        return slots.sign(epoch, body)
+
+    async def run(
+        self, merged: "trio.MemoryReceiveChannel[MergedEpoch]", results: "trio.MemorySendChannel[OutboxEpoch]"
+    ) -> None:
+        with merged, results:
+            async for epoch in merged:
+                await results.send(await self._run_step(partial(self.step, epoch)))
+
+
+def _last_seq(part: Part, epoch: int) -> bytes:
+    _, lane, first_pos = parse_seq(part.first_seq)
+    last = part.indexes[-1] if part.indexes else part.bundle.count - 1
+    return make_seqs(epoch, lane, first_pos + last, 1)[0]
+
+
+def _own_parts(mailbox: bytes, parts: Sequence[Part], epoch: int) -> tuple[list[bytes] | None, tuple[int, bytes]]:
+    """(encoded own part of each section, (count, root) of the mailbox's own ciphertexts)."""
+    if not any(part.bundle.has_ciphertexts for part in parts):
+        return None, _NO_OWN
+    encoded: list[bytes] = []
+    items: list[tuple[bytes, bytes]] = []
+    for part in parts:
+        own, hashes = encode_own_part(part.bundle, part.indexes, mailbox)
+        encoded.append(own)
+        _, lane, first_pos = parse_seq(part.first_seq)
+        seqs = make_seqs(epoch, lane, first_pos, part.bundle.count)
+        items += [(seqs[i], h) for i, h in hashes]
+    return encoded, own_ciphertexts_root(items)

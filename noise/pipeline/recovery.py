@@ -1,0 +1,231 @@
+"""Starts the pipeline from what is durable, and refuses when that is not what was signed.
+
+Knows nothing of files or keys. Everything in memory is made again by the code that made it first: histories by
+`apply_record`, senders by `SenderTable.sealed`. Then it must lead to the roots in the last signed heads and checkpoint.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from noise.pipeline.epoch_log import EpochLog, load_epoch_log
+from noise.pipeline.outbox import parse_picks
+from noise.pipeline.senders import SenderTable
+from noise.pipeline.writeback import Writeback
+from noise.protocol.checkpoint import log_name_of, verify_checkpoint
+from noise.protocol.errors import NoiseError
+from noise.protocol.history import (
+    HISTORY_RECORD,
+    MAILBOX_STATE,
+    History,
+    apply_record,
+    hash_state,
+    map_key_of,
+    new_history,
+)
+from noise.protocol.identifiers import Actor, Role, parse_actor
+from noise.protocol.merkle import leaf_hash, make_range
+from noise.protocol.placement import Rendezvous, actors_of
+from noise.protocol.signing import SIGNED, Signed
+from noise.protocol.state_map import StateMap
+from noise.protocol.statements import (
+    EPOCH_HEAD,
+    EPOCH_RECORD,
+    Roster,
+    hash_head,
+    hash_manifest,
+    hash_roster,
+    open_roster,
+    verify_statement,
+)
+from noise.store.base import LANE_BITS, ManifestRow, Store, StoreCorrupt
+
+_BUNDLES_PAGE = 64
+_STATE_BYTES = MAILBOX_STATE.min_size
+
+
+class SignedState(NamedTuple):
+    """What the last epoch's signatures say. `previous`: hash of each actor's last statement."""
+
+    roster: Roster
+    time_ms: int
+    previous: dict[bytes, bytes]
+    heads: dict[int, tuple[bytes, int]]
+
+
+class Recovered(NamedTuple):
+    """All that a pipeline starts from. `states`, `writebacks` by outbox; `senders`, `next_ids` by lane."""
+
+    roster: Roster
+    roster_hash: bytes
+    log: EpochLog
+    last_time_ms: int
+    previous: dict[bytes, bytes]
+    states: list[StateMap[History]]
+    writebacks: list[Writeback]
+    senders: list[SenderTable]
+    next_ids: list[int]
+    pending: list[ManifestRow]
+
+
+async def load_rosters(store: Store, origin: bytes) -> list[Signed]:
+    """All signed rosters, verified. Raises NoiseError."""
+    signed = [SIGNED.decode(row.body_and_signature) for row in await store.rosters()]
+    if not signed:
+        raise StoreCorrupt("the state has no roster: it was not made by noise init")
+    for one in signed:
+        open_roster(one, origin)
+    return signed
+
+
+async def recover(store: Store, origin: bytes, rosters: Sequence[Signed]) -> Recovered:
+    """Load everything, for the last roster. Raises StoreCorrupt when it does not lead to what was signed."""
+    signed_roster = rosters[-1]
+    roster = open_roster(signed_roster, origin)
+    log = await load_epoch_log(store)
+    last = await _signed_state(store, origin, rosters, log)
+    histories, changed = await _load_histories(store)
+    if last is not None:
+        _check_heads(last, histories)
+    elif histories:
+        raise StoreCorrupt("mailboxes without an epoch: run noise fsck")
+    states, writebacks = _place_histories(roster, histories, changed)
+    senders = await _load_senders(store, roster)
+    pending = await store.pending_manifests()
+    next_ids = await _next_ids(store, pending, len(roster.lanes))
+    previous = dict(last.previous) if last else {}
+    return Recovered(
+        roster,
+        hash_roster(signed_roster.body),
+        log,
+        last.time_ms if last else 0,
+        previous,
+        states,
+        writebacks,
+        senders,
+        next_ids,
+        pending,
+    )
+
+
+async def _signed_state(store: Store, origin: bytes, rosters: Sequence[Signed], log: EpochLog) -> SignedState | None:
+    """Verify the last epoch's checkpoint, record and statements."""
+    if log.size == 0:
+        return None
+    epoch = log.size - 1
+    row = await store.epoch_row(epoch)
+    if row is None:
+        raise StoreCorrupt(f"epoch {epoch} is missing: restore the newest state")
+    try:
+        record = EPOCH_RECORD.decode(row.record)
+        roster = next(open_roster(r, origin) for r in rosters if hash_roster(r.body) == record.roster_hash)
+        log_key = roster.entry(Actor(Role.LOG, 0, 0)).key
+        checkpoint = verify_checkpoint(row.checkpoint, log_name_of(origin), log_key)
+        if record.epoch != epoch or leaf_hash(row.record) != row.leaf_hash:
+            raise StoreCorrupt("its record is not the log's leaf")
+        if (checkpoint.size, checkpoint.root) != (log.size, log.range.root()) or log.root() != checkpoint.root:
+            raise StoreCorrupt("the log does not lead to its checkpoint")
+        previous: dict[bytes, bytes] = {}
+        heads: dict[int, tuple[bytes, int]] = {}
+        for statement in await store.statements(epoch):
+            actor = parse_actor(statement.actor)
+            if actor.role is Role.OUTBOX:
+                verify_statement(
+                    Signed(statement.body, statement.signature), "head", roster, actor, statement.incarnation
+                )
+                head = EPOCH_HEAD.decode(statement.body)
+                heads[actor.number] = (head.map_root, head.map_count)
+                previous[statement.actor] = hash_head(statement.body)
+        for manifest in await store.manifests(epoch):
+            previous[manifest.statement.actor] = hash_manifest(manifest.statement.body)
+    except (NoiseError, StopIteration) as error:
+        raise StoreCorrupt(
+            f"epoch {epoch} is not what was signed ({error}): nothing is signed from this state. "
+            "Restore the newest good copy and run noise fsck"
+        ) from None
+    if len(heads) != roster.count_of(Role.OUTBOX):
+        raise StoreCorrupt(f"epoch {epoch} lacks an outbox's head: restore the newest good copy")
+    return SignedState(roster, record.time_ms, previous, heads)
+
+
+async def _load_histories(store: Store) -> tuple[dict[bytes, History], list[tuple[bytes, int]]]:
+    """(mailbox -> history, (mailbox, epoch) of each replayed change, in order)."""
+    histories: dict[bytes, History] = {}
+    after: bytes | None = None
+    try:
+        while page := await store.mailbox_cache(after):
+            for mailbox, value in page:
+                state = MAILBOX_STATE.decode(value[:_STATE_BYTES])
+                peaks = [value[i : i + 32] for i in range(_STATE_BYTES, len(value), 32)]
+                histories[mailbox] = History(state, make_range(state.hist_size, peaks))
+            after = page[-1].key
+        changed: list[tuple[bytes, int]] = []
+        position: tuple[int, bytes] | None = None
+        while rows := await store.history_since(store.replay_epoch, position):
+            for row in rows:
+                record = HISTORY_RECORD.decode(row.record)
+                history = histories.get(row.mailbox) or new_history(row.mailbox, row.epoch)
+                if record.k < history.state.hist_size:
+                    continue
+                if (record.k, record.prev_root) != (history.state.hist_size, history.state.hist_root):
+                    raise StoreCorrupt(f"a history record of epoch {row.epoch} does not continue its mailbox")
+                histories[row.mailbox] = apply_record(history, record, row.record, parse_picks(row.picks)[0])
+                changed.append((row.mailbox, row.epoch))
+            position = (rows[-1].epoch, rows[-1].mailbox)
+    except StoreCorrupt:
+        raise
+    except NoiseError as error:
+        raise StoreCorrupt(f"a mailbox's state is damaged ({error}): restore the newest good copy") from None
+    return histories, changed
+
+
+def _place_histories(
+    roster: Roster, histories: dict[bytes, History], changed: Sequence[tuple[bytes, int]]
+) -> tuple[list[StateMap[History]], list[Writeback]]:
+    """(state map, writeback) of each outbox of a roster."""
+    outboxes = actors_of(roster, Role.OUTBOX)
+    placement = Rendezvous(outboxes)
+    items: list[list[tuple[bytes, bytes, History]]] = [[] for _ in outboxes]
+    for mailbox, history in histories.items():
+        value_hash = hash_state(MAILBOX_STATE.encode(history.state))
+        items[placement.number(mailbox)].append((map_key_of(mailbox), value_hash, history))
+    writebacks = [Writeback() for _ in outboxes]
+    for mailbox, epoch in changed:
+        writebacks[placement.number(mailbox)].changed(mailbox, epoch)
+    return [StateMap[History].empty().update(one) for one in items], writebacks
+
+
+def _check_heads(last: SignedState, histories: dict[bytes, History]) -> None:
+    states, _ = _place_histories(last.roster, histories, ())
+    for number, one in enumerate(states):
+        if last.heads.get(number) != (one.root_hash, one.count):
+            raise StoreCorrupt(
+                f"the mailboxes of outbox {number} do not lead to the head that it signed: nothing is signed from "
+                "this state. Restore the newest good copy and run noise fsck"
+            )
+
+
+async def _load_senders(store: Store, roster: Roster) -> list[SenderTable]:
+    inboxes = actors_of(roster, Role.INBOX)
+    placement = Rendezvous(inboxes)
+    tables = [SenderTable() for _ in inboxes]
+    after: bytes | None = None
+    while page := await store.sender_cache(after):
+        for row in page:
+            tables[placement.number(row.key)].load([row])
+        after = page[-1].key
+    position: tuple[int, int] | None = None
+    while bundles := await store.bundles_since(store.replay_epoch, position, _BUNDLES_PAGE):
+        for bundle in bundles:
+            tables[placement.number(bundle.sender)].sealed(bundle)
+        position = (bundles[-1].epoch, bundles[-1].bundle_id)
+    return tables
+
+
+async def _next_ids(store: Store, pending: Sequence[ManifestRow], n_lanes: int) -> list[int]:
+    """The first free bundle id of each lane. Numbers go on from the highest of all lanes, also of lanes that ended."""
+    manifests = list(pending)
+    if store.next_epoch:
+        manifests += await store.manifests(store.next_epoch - 1)
+    number = max([manifest.next_id >> LANE_BITS for manifest in manifests], default=0)
+    own = {manifest.lane: manifest.next_id for manifest in sorted(manifests, key=lambda m: m.epoch)}
+    return [max(own.get(lane, 0), number << LANE_BITS | lane) for lane in range(n_lanes)]

@@ -1,0 +1,213 @@
+"""Opens and commits epochs: says when a lane is cut, and joins what the outboxes made into the log.
+
+Knows nothing of messages, mailboxes or clients. One epoch is in flight at a time; meanwhile the inboxes fill the next.
+Epochs are never skipped or aborted: what fails here ends the process, and recovery ends the epoch.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple, Protocol
+
+import trio
+
+from noise.pipeline.batches import CommittedEpoch, CommittedOutbox, OutboxEpoch
+from noise.pipeline.epoch_log import EpochLog
+from noise.pipeline.slots import Slots
+from noise.protocol.checkpoint import Checkpoint, sign_checkpoint
+from noise.protocol.delta import DELTA_SHARED, DeltaShared, SignedHead
+from noise.protocol.merkle import EMPTY_ROOT, Tree, leaf_hash
+from noise.protocol.signing import Signer
+from noise.protocol.statements import (
+    EPOCH_OPEN,
+    EPOCH_RECORD,
+    MANIFEST,
+    NO_OVERRIDES,
+    EpochRecord,
+    hash_head,
+    hash_manifest,
+    hash_open,
+    statement_leaf_hash,
+)
+from noise.store.base import CacheRow, EpochWrite, HistoryRow, StatementRow, Store
+
+
+class Cache(Protocol):
+    """A table whose rows are written lazily along with epochs."""
+
+    def take_rows(self, next_epoch: int) -> tuple[list[CacheRow], int]: ...
+
+
+class Pace(NamedTuple):
+    """When to cut: with work at hand `epoch_s` after the last cut at the earliest, without any after `idle_s`."""
+
+    epoch_s: float
+    idle_s: float
+
+
+class Sequencer:
+    """`time_ms` is the wall clock; epochs are stamped with it, never backwards. `acks`: taken with every commit."""
+
+    def __init__(
+        self,
+        open_slots: Slots,
+        log_signer: Signer,
+        log_name: str,
+        log: EpochLog,
+        store: Store,
+        *,
+        roster_hash: bytes,
+        last_time_ms: int,
+        time_ms: Callable[[], int],
+        sender_caches: Sequence[Cache],
+        acks: Cache,
+        pace: Pace,
+        on_durable: Callable[[int], None],
+    ) -> None:
+        self.log = log
+        self._slots = open_slots
+        self._log_signer = log_signer
+        self._log_name = log_name
+        self._store = store
+        self._roster_hash = roster_hash
+        self._last_time_ms = last_time_ms
+        self._time_ms = time_ms
+        self._sender_caches = sender_caches
+        self._acks = acks
+        self._pace = pace
+        self._on_durable = on_durable
+        self._wake = trio.Event()
+        self._has_work = False
+        self._stopping = False
+        self._last_cut = float("-inf")
+
+    def notice_work(self) -> None:
+        """Some inbox is no longer empty: cut as soon as the pace allows."""
+        self._has_work = True
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Everything was accepted that ever will be: cut what is left, and end the line."""
+        self._stopping = True
+        self._wake.set()
+
+    def open_epoch(self, epoch: int) -> StatementRow:
+        """The sequencer's own statement."""
+        slots = self._slots
+        body = EPOCH_OPEN.pack(
+            slots.origin,
+            slots.actor,
+            slots.incarnation,
+            epoch,
+            self._roster_hash,
+            NO_OVERRIDES,
+            0,
+            EMPTY_ROOT,
+            0,
+        )
+        return slots.sign(epoch, body)
+
+    def step(self, results: Sequence[OutboxEpoch]) -> tuple[EpochWrite, CommittedEpoch]:
+        """Join an epoch's results, by outbox number, into the log. Changes the log, and nothing else."""
+        epoch = results[0].epoch
+        manifests = results[0].manifests
+        opened = self.open_epoch(epoch)
+        heads = [result.statement for result in results]
+        leaves = [statement_leaf_hash(row.actor, hash_manifest(row.body)) for row in manifests]
+        leaves += [statement_leaf_hash(row.actor, hash_head(row.body)) for row in heads]
+        leaves.append(statement_leaf_hash(opened.actor, hash_open(opened.body)))
+        statements = Tree(leaves)
+        n_messages = sum(MANIFEST.decode(row.body).n_messages for row in manifests)
+        self._last_time_ms = max(self._last_time_ms, self._time_ms())
+        record = EPOCH_RECORD.encode(
+            EpochRecord(
+                epoch,
+                self.log.range.root(),
+                self._last_time_ms,
+                self._roster_hash,
+                NO_OVERRIDES,
+                0,
+                statements.root,
+                statements.size,
+                EMPTY_ROOT,
+                0,
+                n_messages,
+            )
+        )
+        record_leaf = leaf_hash(record)
+        block_hash = self.log.append(record_leaf)
+        note = sign_checkpoint(self._log_signer, Checkpoint(self._log_name, self.log.size, self.log.range.root()))
+        sender_rows, replay_epochs = self._take_caches(epoch + 1)
+        write = EpochWrite(
+            epoch,
+            record,
+            record_leaf,
+            block_hash,
+            note,
+            [*heads, opened],
+            _merged_history(results),
+            [row for result in results for row in result.caches],
+            sender_rows,
+            min(replay_epochs + [result.replay_epoch for result in results]),
+            self._acks.take_rows(epoch + 1)[0],
+        )
+        outboxes = [
+            _committed(note, record, result, statements.inclusion(len(manifests) + i))
+            for i, result in enumerate(results)
+        ]
+        n_deliveries = sum(result.n_deliveries for result in results)
+        return write, CommittedEpoch(epoch, self._last_time_ms, n_messages, n_deliveries, outboxes)
+
+    def _take_caches(self, next_epoch: int) -> tuple[list[CacheRow], list[int]]:
+        taken = [cache.take_rows(next_epoch) for cache in self._sender_caches]
+        return [row for rows, _ in taken for row in rows], [replay_epoch for _, replay_epoch in taken]
+
+    async def run(
+        self,
+        cuts: Sequence["trio.MemorySendChannel[int]"],
+        results: "trio.MemoryReceiveChannel[OutboxEpoch]",
+        committed: "trio.MemorySendChannel[CommittedEpoch]",
+        n_outboxes: int,
+    ) -> None:
+        """Cut, gather, commit, pass on; again and again, until stopped."""
+        with ExitStack() as ends, results, committed:
+            for cut in cuts:
+                ends.enter_context(cut)
+            while await self._wait_for_cut():
+                epoch = self.log.size
+                for cut in cuts:
+                    await cut.send(epoch)
+                made = [await results.receive() for _ in range(n_outboxes)]
+                write, done = self.step(sorted(made, key=lambda result: result.number))
+                await self.commit(write)
+                await committed.send(done)
+
+    async def commit(self, write: EpochWrite) -> None:
+        """Make an epoch durable: only then may anything of it be shown."""
+        await self._store.commit_epoch(write)
+        self._on_durable(write.epoch + 1)
+
+    async def _wait_for_cut(self) -> bool:
+        """Wait until it is time to cut; False: stopped, and nothing is left."""
+        with trio.move_on_after(self._pace.idle_s):
+            await self._wake.wait()
+        if not self._stopping:
+            await trio.sleep_until(self._last_cut + self._pace.epoch_s)
+        if self._stopping and not self._has_work:
+            return False
+        self._has_work = False
+        self._last_cut = trio.current_time()
+        if not self._stopping:
+            self._wake = trio.Event()
+        return True
+
+
+def _committed(note: bytes, record: bytes, result: OutboxEpoch, proof: list[bytes]) -> CommittedOutbox:
+    head = SignedHead(result.statement.body, result.statement.signature)
+    shared = DELTA_SHARED.encode(DeltaShared(note, record, head, tuple(proof)))
+    return CommittedOutbox(shared, result.states, result.touched)
+
+
+def _merged_history(results: Sequence[OutboxEpoch]) -> Sequence[HistoryRow]:
+    if len(results) == 1:
+        return results[0].history
+    return sorted((row for result in results for row in result.history), key=lambda row: row.mailbox)
