@@ -27,6 +27,7 @@ from noise.protocol.signing import SIGNED, SUITE_ED25519, Signed, Signer
 from noise.protocol.statements import ROSTER, Lane, Parameters, Roster, RosterEntry, hash_roster
 from noise.store.base import Store
 from noise.store.sqlite import create_sqlite, open_sqlite
+from noise.web.gateway import Gateway
 from noise.web.service import serve_web
 
 ROOT_KEY = "root"
@@ -164,7 +165,7 @@ async def _open_pipeline(
             topology,
             [SignedRoster(*roster) for roster in rosters],
             signer_of=_signer_finder(keys, ROSTER.decode(rosters[-1].body)),
-            time_ms=lambda: time.time_ns() // 1_000_000,
+            time_ms=_wall_clock_ms,
             high_water=high_water,
             make_exchange=lambda n: LocalExchange[RoutedLane](n, _EXCHANGE_CAPACITY),
         )
@@ -202,10 +203,15 @@ def _signer_finder(keys: KeyRing, roster: Roster) -> Callable[[Actor, int], Sign
     return find
 
 
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 async def run_node(options: ServeOptions, on_ready: Callable[[str, bytes], None], stop: trio.Event) -> None:
     """Serve until `stop`: then take nothing more, commit and show what was accepted, and return.
 
     `on_ready(url, origin)` is called once, when requests are being answered.
     """
     async with open_node(options) as node:
-        await serve_web(node, options, on_ready, stop)
+        gateway = Gateway(node.origin, node.pipeline, node.store, node.rosters, _wall_clock_ms)
+        await serve_web(gateway, options.host, options.port, on_ready, stop)

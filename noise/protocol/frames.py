@@ -28,6 +28,7 @@ from noise.protocol.json_text import Json, encode_json, parse_json
 from noise.protocol.limits import FRAME_BYTES_MAX
 from noise.protocol.statements import MANIFEST
 
+PUSH_PATH = "/v1/push"
 SUBPROTOCOL_BINARY = "noise.v1"
 SUBPROTOCOL_JSON = "noise.v1+json"
 

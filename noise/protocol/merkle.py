@@ -349,9 +349,9 @@ def root_from_subset(size: int, indexes: Sequence[int], leaf_hashes: Sequence[by
     that are none, out of order or out of range, and for too few or too many hashes. Work: one path for each index at
     most.
     """
-    runs = _runs(size, indexes)
     if len(leaf_hashes) != len(indexes):
         raise ProofError(f"{len(leaf_hashes)} leaf hashes for {len(indexes)} indexes")
+    runs = _runs(size, indexes)
     _check_hashes(leaf_hashes)
     _check_hashes(proof)
     spans: list[tuple[int, int]] = []
@@ -376,13 +376,14 @@ def root_from_subset(size: int, indexes: Sequence[int], leaf_hashes: Sequence[by
 
 
 def _runs(size: int, indexes: Sequence[int]) -> list[tuple[int, int]]:
-    """The half-open ranges of neighbours among the chosen indexes, after checking these."""
+    """The half-open ranges of neighbours among the chosen indexes, which must increase and be below `size`.
+
+    An index below 0 is left to `subtree_spans`, which refuses the range before it.
+    """
     if not indexes:
         raise ProofError("no leaf is chosen")
     runs = []
     first_index = next_index = indexes[0]
-    if first_index < 0:
-        raise ProofError(f"no leaf {first_index}")
     for index in indexes:
         if index != next_index:
             if index < next_index:
@@ -390,7 +391,7 @@ def _runs(size: int, indexes: Sequence[int]) -> list[tuple[int, int]]:
             runs.append((first_index, next_index))
             first_index = index
         next_index = index + 1
-    if next_index > size or size > SIZE_MAX:
+    if next_index > size:
         raise ProofError(f"no leaf {next_index - 1} in a tree of {size}")
     runs.append((first_index, next_index))
     return runs

@@ -1,18 +1,18 @@
 """Hypercorn's HTTP/1.1, hardened: one connection, and no client that can use it against the others.
 
 Hypercorn's own connection driver (`hypercorn.trio.tcp_server.TCPServer`) lets an exception of one connection cancel
-the whole server, cannot cancel a send, switches to HTTP/2 when a client says so, and under Quart-Trio never times out an
-idle connection. `HttpConnection` takes its place. Of Hypercorn it keeps the HTTP/1.1 state machine (`H11Protocol`) and
-the translation to ASGI (`HTTPStream`), and overrides parts of both that are not public: hence the pinned version.
+the whole server, cannot cancel a send, switches to HTTP/2 when a client says so, and under Quart-Trio never times out
+an idle connection. `HttpConnection` takes its place. Of Hypercorn it keeps the HTTP/1.1 state machine (`H11Protocol`)
+and the translation to ASGI (`HTTPStream`), and overrides parts of both that are not public: hence the pinned version.
 
 Plain TCP only: TLS ends in front of this process. HTTP/1.0 and 1.1 only: `Upgrade: h2c` is ignored (RFC 9110, 7.8) and
 answered in HTTP/1.1; the HTTP/2 preface gets 505. Every `Upgrade: websocket` that gets here is refused before
-Hypercorn's WebSocket code sees it, which always negotiates compression and never checks pongs; the one WebSocket of this
-server is taken out in `noise.web.listen`, before Hypercorn.
+Hypercorn's WebSocket code sees it, which always negotiates compression and never checks pongs; the one WebSocket of
+this server is taken out in `noise.web.listen`, before Hypercorn.
 
-What an application needs to know: a handler is cancelled when its client disconnects (half closing counts), so shield
-what must not stop midway; after a disconnect `send` succeeds silently; uploads have no backpressure, so set
-`MAX_CONTENT_LENGTH`.
+What an application needs to know. A handler is cancelled when its client disconnects (half closing counts), so shield
+what must not stop midway; but not while bytes of a next request, or an `Upgrade`, keep this side from reading on, so
+bound what waits. After a disconnect `send` succeeds silently. Uploads have no backpressure: set `MAX_CONTENT_LENGTH`.
 
 Must not know: what the application does, which paths exist, how connections are accepted or counted.
 """
@@ -143,6 +143,9 @@ class IdleConnections:
     def __init__(self) -> None:
         self.stopping = False
         self._scopes: set[trio.CancelScope] = set()
+
+    def __len__(self) -> int:
+        return len(self._scopes)
 
     def add(self, scope: trio.CancelScope) -> None:
         if self.stopping:
@@ -356,8 +359,11 @@ class HttpConnection:
                     await self._read(protocol, first_bytes)
             finally:
                 self._shared.idle.discard(self._reading)
-            await protocol.handle(Closed())  # tells the application, which then ends
-            await close_lingering(self._stream, self._limits.linger_s if self._is_answered else 0)
+            await protocol.handle(Closed())  # tells the application, which sends nothing more
+            if self._is_answered and not self._send_lock.locked():
+                await close_lingering(self._stream, self._limits.linger_s)
+            else:
+                await self._stream.aclose()
 
     async def _read(self, protocol: _Http11, first_bytes: bytes) -> None:
         data = first_bytes

@@ -34,10 +34,11 @@ PushHandler = Callable[[trio.SocketStream, bytes], Awaitable[None]]
 """Serves one push session: `await push_handler(stream, first_bytes)`.
 
 `first_bytes` is all that was read so far: the whole request head, up to and including its blank line, and whatever
-came with it, so possibly WebSocket frames that the client sent without waiting. Feed all of it to the WebSocket machine
-before reading the stream. Nothing was answered yet, and only this was checked: the request line is
-`GET <push_path> HTTP/1.1` (a query is never accepted), h11 accepts the headers, and they ask for an upgrade to
-`websocket`. The key, the version, the origin and the extensions are for the handler to judge.
+came with it, so possibly WebSocket frames that the client sent without waiting. `split_head` parts the two: wsproto's
+server drops what follows the head, so feed it the rest once it has accepted, before reading the stream. Nothing was
+answered yet, and only this was checked: the request line is `GET <push_path> HTTP/1.1` (a query is never accepted), h11
+accepts the headers, and they ask for an upgrade to `websocket`. The key, the version, the origin and the extensions are
+for the handler to judge; wsproto raises UnicodeError, too, for some of them.
 
 The stream is the handler's until it returns: nobody else reads or writes it, and no deadline applies but
 TCP_USER_TIMEOUT. The handler closes it, with a close frame if one is due; what it leaves open is closed hard, without
@@ -53,7 +54,7 @@ _REFUSING_MAX = 256  # connections beyond the bound that are told so at any one 
 _HEAD_END = re.compile(rb"\n\r?\n")  # as h11 finds it
 _HEAD_RECEIVE_BYTES = 16_384
 
-_BIND_ADVICE = {
+_BIND_ADVICE: dict[int | None, str] = {
     errno.EADDRINUSE: "another process listens there: stop it, or choose another port",
     errno.EACCES: "not permitted: choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE",
     errno.EADDRNOTAVAIL: "this machine has no such address: choose one that it has, 127.0.0.1 or 0.0.0.0",
@@ -65,22 +66,25 @@ async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
 
     Raises NoiseError "bind-failed", whose detail says what to do.
     """
+    if not 0 <= port < 65_536:
+        raise NoiseError(f"cannot listen at port {port}: a port is a number from 0 to 65535", code="bind-failed")
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
-    except (OSError, OverflowError, UnicodeError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if isinstance(error, socket.gaierror):
-            advice = "no such host: check the name"
-        elif isinstance(error, OverflowError):
-            advice = "a port is a number from 0 to 65535"
-        else:
-            advice = _BIND_ADVICE.get(number or 0, "check host and port")
+    except (OSError, UnicodeError) as error:  # the latter from names that cannot be looked up
+        advice = _BIND_ADVICE.get(getattr(error, "errno", None), "check the host")
         raise NoiseError(f"cannot listen at {host} port {port} ({error}): {advice}", code="bind-failed") from error
     if port == 0:
         for listener in listeners[1:]:
             listener.socket.close()
         del listeners[1:]
     return listeners
+
+
+def split_head(first_bytes: bytes) -> tuple[bytes, bytes]:
+    """(The request head with its blank line, what follows it), as h11 would part them; for push handlers."""
+    end = _HEAD_END.search(first_bytes)
+    index = len(first_bytes) if end is None else end.end()
+    return first_bytes[:index], first_bytes[index:]
 
 
 def listener_url(listeners: list[trio.SocketListener]) -> str:
@@ -139,7 +143,8 @@ class _Front:
         self._limits = hypercorn.limits
         self._push_line = f"GET {push_path} HTTP/1.1".encode("ascii")
         self._push_handler = push_handler
-        self._connection_count = 0
+        self._serving_count = 0
+        self._refusing_count = 0
 
     async def serve(
         self, listeners: list[trio.SocketListener], stop: trio.Event, task_status: trio.TaskStatus[None]
@@ -158,21 +163,29 @@ class _Front:
 
     async def _contain(self, stream: trio.SocketStream) -> None:
         """One connection, to its end, after which trio closes the stream. Raises only Cancelled and the like."""
-        self._connection_count += 1
         try:
-            await self._serve_connection(stream)
+            if self._serving_count >= self._limits.connections_max:
+                await self._refuse_crowd(stream)
+                return
+            self._serving_count += 1
+            try:
+                await self._serve_connection(stream)
+            finally:
+                self._serving_count -= 1
         except* Exception as errors:
             log_failure("connection", errors)
+
+    async def _refuse_crowd(self, stream: trio.SocketStream) -> None:
+        if self._refusing_count >= _REFUSING_MAX:
+            return
+        self._refusing_count += 1
+        try:
+            await self._refuse(stream, HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
         finally:
-            self._connection_count -= 1
+            self._refusing_count -= 1
 
     async def _serve_connection(self, stream: trio.SocketStream) -> None:
-        if self._connection_count > self._limits.connections_max + _REFUSING_MAX:
-            return
         _bound_unacknowledged(stream, self._limits.send_timeout_s)
-        if self._connection_count > self._limits.connections_max:
-            await self._refuse(stream, HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
-            return
         first_bytes = await self._read_head(stream)
         if first_bytes is None:
             return

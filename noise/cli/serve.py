@@ -1,0 +1,99 @@
+"""Run a provider until SIGTERM or SIGINT.
+
+Prints one line, `ready url=http://HOST:PORT origin=ORIGIN`, when it can serve. On a signal it takes nothing more,
+commits and delivers what it accepted, and exits 0. The number of inboxes and outboxes may change from run to run.
+
+example: noise serve --data ./provider --bind 127.0.0.1:8080 --topology parallel --inboxes 2 --outboxes 2
+"""
+
+import argparse
+import gc
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import trio
+
+from noise.config import BIND, EPOCH_MS, HEARTBEAT_MS, IDLE_MS, ServeOptions, parse_bind
+from noise.node import run_node
+from noise.pipeline.topology import NAMES
+from noise.protocol.errors import NoiseError
+from noise.protocol.identifiers import format_id
+
+_SWITCH_INTERVAL_S = 0.0005  # else the store's thread waits 5 ms for its turn after every statement
+_GC_THRESHOLDS = (50_000, 50, 100)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="a provider made by noise init")
+    parser.add_argument(
+        "--bind", default=BIND, metavar="HOST:PORT", help="default %(default)s; port 0 takes a free one"
+    )
+    parser.add_argument("--topology", choices=NAMES, default="parallel", help="default %(default)s")
+    parser.add_argument("--inboxes", type=int, metavar="N", help="default: as many as before, 1 at first")
+    parser.add_argument("--outboxes", type=int, metavar="M", help="default: as many as before, 1 at first")
+    parser.add_argument("--epoch-ms", type=int, default=EPOCH_MS, help="shortest epoch under load, default %(default)s")
+    parser.add_argument("--idle-ms", type=int, default=IDLE_MS, help="longest epoch when idle, default %(default)s")
+    parser.add_argument(
+        "--heartbeat-ms", type=int, default=HEARTBEAT_MS, help="longest silence towards a client, default %(default)s"
+    )
+
+
+def options_from(arguments: argparse.Namespace) -> ServeOptions:
+    """Raises NoiseError."""
+    host, port = parse_bind(arguments.bind)
+    return ServeOptions(
+        arguments.data,
+        host,
+        port,
+        arguments.topology,
+        arguments.inboxes,
+        arguments.outboxes,
+        arguments.epoch_ms,
+        arguments.idle_ms,
+        arguments.heartbeat_ms,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    options = options_from(arguments)
+    os.umask(0o077)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    try:
+        trio.run(_serve, options)
+    except* NoiseError as group:
+        raise _first(group) from None
+    return 0
+
+
+def _first(group: ExceptionGroup[NoiseError]) -> NoiseError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error
+
+
+async def _serve(options: ServeOptions) -> None:
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_stop_on_signal, stop)
+        await run_node(options, _on_ready, stop)
+        nursery.cancel_scope.cancel()
+
+
+def _on_ready(url: str, origin: bytes) -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    print(f"ready url={url} origin={format_id(origin)}", flush=True)
+
+
+async def _stop_on_signal(stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            print(f"{signal.Signals(number).name}: stopping, a second one stops at once", file=sys.stderr)
+            if stop.is_set():
+                raise NoiseError("stopped by a second signal; nothing that was acknowledged is lost", code="stopped")
+            stop.set()

@@ -1,0 +1,35 @@
+"""Who is asking: a device proves its key over a challenge, once, for one purpose, origin and host.
+
+Knows nothing of routes. An AuthProof lets its device read its own mailbox and nothing else; whatever is durable is
+signed by the device itself.
+"""
+
+from noise.protocol.encoding import Codec
+from noise.protocol.errors import SignatureError
+from noise.protocol.frames import AUTH_PROOF, AuthProof, SignedAuthProof
+from noise.protocol.identifiers import device_id_of
+from noise.protocol.signing import verify_strict
+
+_PROOF: Codec[AuthProof] = AUTH_PROOF
+
+
+def check_auth(
+    signed: SignedAuthProof, *, origin: bytes, nonce: bytes, audience: str, purpose: str, now_ms: int
+) -> bytes:
+    """The id of the device that signed. Raises DecodeError or SignatureError, each with a code of its own.
+
+    `nonce`: the challenge that this very proof must answer; the caller lets it serve once. `now_ms`: wall clock.
+    """
+    proof = _PROOF.decode(signed.body)
+    if proof.origin != origin:
+        raise SignatureError("the proof is for another provider", code="wrong-origin")
+    if proof.nonce != nonce:
+        raise SignatureError("the proof answers another challenge", code="wrong-nonce")
+    if (proof.audience, proof.purpose) != (audience, purpose):
+        raise SignatureError("the proof is for another host or purpose", code="wrong-audience")
+    if proof.not_after_ms < now_ms:
+        raise SignatureError("the proof has expired", code="proof-expired")
+    if device_id_of(proof.key) != proof.device_id:
+        raise SignatureError("the proof names another device's key", code="wrong-key")
+    verify_strict(proof.key, signed.signature, "auth", origin, signed.body)
+    return proof.device_id
