@@ -17,12 +17,13 @@ from noise.exchange.local import LocalExchange
 from noise.keys import HighWater, KeyRing, actor_key_name
 from noise.pipeline.assembly import Pipeline
 from noise.pipeline.batches import RoutedLane
+from noise.pipeline.fsck import Counts, check_store
 from noise.pipeline.recovery import load_rosters, recover
 from noise.pipeline.topology import Topology, make_topology
 from noise.protocol.checkpoint import log_name_of
 from noise.protocol.delta import SignedRoster
 from noise.protocol.errors import NoiseError
-from noise.protocol.identifiers import Actor, Role, origin_of
+from noise.protocol.identifiers import Actor, Role, origin_of, parse_actor
 from noise.protocol.signing import SIGNED, SUITE_ED25519, Signed, Signer
 from noise.protocol.statements import ROSTER, Lane, Parameters, Roster, RosterEntry, hash_roster
 from noise.store.base import Store
@@ -142,9 +143,7 @@ async def open_node(options: ServeOptions) -> AsyncIterator[Node]:
     origin = origin_of(root.public_key)
     async with open_sqlite(layout.database, origin) as store:
         high_water = HighWater(layout.keys)
-        pending = await store.pending_manifests()
-        sealed = max([manifest.epoch + 1 for manifest in pending], default=store.next_epoch)
-        high_water.open(sealed, store.next_epoch)
+        high_water.open(await _sealed_epochs(store), store.next_epoch)
         try:
             yield await _open_pipeline(options, keys, root, store, high_water)
         finally:
@@ -215,3 +214,30 @@ async def run_node(options: ServeOptions, on_ready: Callable[[str, bytes], None]
     async with open_node(options) as node:
         gateway = Gateway(node.origin, node.pipeline, node.store, node.rosters, _wall_clock_ms)
         await serve_web(gateway, options.host, options.port, on_ready, stop)
+
+
+async def check_node(data: Path, on_epoch: Callable[[int, int], None]) -> Counts:
+    """Check a provider that nobody serves: state, keys and high-water mark. `on_epoch(done, total)`.
+
+    Raises NoiseError at the first thing that is wrong.
+    """
+    layout = check_data(data)
+    keys = KeyRing(layout.keys)
+    origin = origin_of(keys.load(ROOT_KEY).public_key)
+    async with open_sqlite(layout.database, origin) as store:
+        rosters = await load_rosters(store, origin)
+        current = ROSTER.decode(rosters[-1].body)
+        find = _signer_finder(keys, current)
+        for entry in current.actors:
+            find(parse_actor(entry.actor), entry.incarnation)
+        total = store.next_epoch
+        counts = await check_store(store, origin, rosters, lambda done: on_epoch(done, total))
+        high_water = HighWater(layout.keys)
+        high_water.open(await _sealed_epochs(store), store.next_epoch)
+        high_water.close()
+        return counts
+
+
+async def _sealed_epochs(store: Store) -> int:
+    """One more than the last epoch of which some manifest is durable."""
+    return max([manifest.epoch + 1 for manifest in await store.pending_manifests()], default=store.next_epoch)

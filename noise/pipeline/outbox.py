@@ -8,6 +8,7 @@ import struct
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import chain
+from typing import NamedTuple
 
 import trio
 
@@ -66,6 +67,39 @@ def encode_cached_history(history: History) -> bytes:
     return MAILBOX_STATE.encode(history.state) + b"".join(history.records.peaks)
 
 
+class Delivered(NamedTuple):
+    """What an epoch does to mailboxes. `changes`: for the state map, key, value hash and history of each."""
+
+    touched: dict[bytes, Touched]
+    history: list[HistoryRow]
+    changes: list[tuple[bytes, bytes, History]]
+
+
+def deliver(states: StateMap[History], merged: MergedEpoch) -> Delivered:
+    """The one result of delivering a merged epoch to mailboxes in these states. Pure: fsck runs it again."""
+    epoch = merged.epoch
+    touched: dict[bytes, Touched] = {}
+    history: list[HistoryRow] = []
+    changes: list[tuple[bytes, bytes, History]] = []
+    get = states.get
+    for mailbox in sorted(merged.parts):
+        parts = merged.parts[mailbox]
+        key = map_key_of(mailbox)
+        before = get(key) or new_history(mailbox, epoch)
+        hashes = parts[0].leaf_hashes if len(parts) == 1 else list(chain.from_iterable(p.leaf_hashes for p in parts))
+        own_parts, own = _own_parts(mailbox, parts, epoch)
+        record = next_record(before, epoch, len(hashes), tree_root(hashes), own)
+        encoded = HISTORY_RECORD.pack(*record)
+        last_seq = _last_seq(parts[-1], epoch)
+        after = apply_record(before, record, encoded, last_seq)
+        state = MAILBOX_STATE.pack(*after.state)
+        touched[mailbox] = Touched(key, encoded, state, parts, own_parts)
+        prev_epoch = -1 if record.prev_epoch == NO_EPOCH else record.prev_epoch
+        history.append(HistoryRow(mailbox, epoch, prev_epoch, encoded, encode_picks(last_seq, parts)))
+        changes.append((key, hash_state(state), after))
+    return Delivered(touched, history, changes)
+
+
 class Outbox:
     """One outbox. `states` are those after `next_epoch - 1`; `previous` is the hash of the last head (or zeros)."""
 
@@ -91,47 +125,27 @@ class Outbox:
     def step(self, merged: MergedEpoch) -> OutboxEpoch:
         """Deliver one epoch. Changes this outbox's states, and nothing else."""
         epoch = merged.epoch
-        touched: dict[bytes, Touched] = {}
-        history: list[HistoryRow] = []
-        changes: list[tuple[bytes, bytes, History]] = []
-        get, changed = self.states.get, self._writeback.changed
-        for mailbox in sorted(merged.parts):
-            parts = merged.parts[mailbox]
-            key = map_key_of(mailbox)
-            before = get(key) or new_history(mailbox, epoch)
-            hashes = (
-                parts[0].leaf_hashes if len(parts) == 1 else list(chain.from_iterable(p.leaf_hashes for p in parts))
-            )
-            own_parts, own = _own_parts(mailbox, parts, epoch)
-            record = next_record(before, epoch, len(hashes), tree_root(hashes), own)
-            encoded = HISTORY_RECORD.pack(*record)
-            last_seq = _last_seq(parts[-1], epoch)
-            after = apply_record(before, record, encoded, last_seq)
-            state = MAILBOX_STATE.pack(*after.state)
-            touched[mailbox] = Touched(key, encoded, state, parts, own_parts)
-            prev_epoch = -1 if record.prev_epoch == NO_EPOCH else record.prev_epoch
-            history.append(HistoryRow(mailbox, epoch, prev_epoch, encoded, encode_picks(last_seq, parts)))
-            changes.append((key, hash_state(state), after))
-            changed(mailbox, epoch)
-        if changes:
-            self.states = self.states.update(changes)
+        delivered = deliver(self.states, merged)
+        if delivered.changes:
+            self.states = self.states.update(delivered.changes)
+        for row in delivered.history:
+            self._writeback.changed(row.mailbox, epoch)
         statement = self._sign_head(epoch)
         rows = [
             CacheRow(mailbox, encode_cached_history(found))
             for mailbox in self._writeback.take()
             if (found := self.states.get(map_key_of(mailbox))) is not None
         ]
-        replay_epoch = self._writeback.replay_epoch(epoch + 1)
         return OutboxEpoch(
             epoch,
             self.number,
             merged.statements,
             statement,
             self.states,
-            touched,
-            history,
+            delivered.touched,
+            delivered.history,
             rows,
-            replay_epoch,
+            self._writeback.replay_epoch(epoch + 1),
             merged.n_deliveries,
         )
 

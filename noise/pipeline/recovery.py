@@ -83,13 +83,13 @@ async def recover(store: Store, origin: bytes, rosters: Sequence[Signed]) -> Rec
     roster = open_roster(signed_roster, origin)
     log = await load_epoch_log(store)
     last = await _signed_state(store, origin, rosters, log)
-    histories, changed = await _load_histories(store)
+    histories, changed = await load_histories(store)
     if last is not None:
         _check_heads(last, histories)
     elif histories:
         raise StoreCorrupt("mailboxes without an epoch: run noise fsck")
     states, writebacks = _place_histories(roster, histories, changed)
-    senders = await _load_senders(store, roster)
+    senders = await load_senders(store, roster)
     pending = await store.pending_manifests()
     next_ids = await _next_ids(store, pending, len(roster.lanes))
     previous = dict(last.previous) if last else {}
@@ -147,7 +147,7 @@ async def _signed_state(store: Store, origin: bytes, rosters: Sequence[Signed], 
     return SignedState(roster, record.time_ms, previous, heads)
 
 
-async def _load_histories(store: Store) -> tuple[dict[bytes, History], list[tuple[bytes, int]]]:
+async def load_histories(store: Store) -> tuple[dict[bytes, History], list[tuple[bytes, int]]]:
     """(mailbox -> history, (mailbox, epoch) of each replayed change, in order)."""
     histories: dict[bytes, History] = {}
     after: bytes | None = None
@@ -204,7 +204,7 @@ def _check_heads(last: SignedState, histories: dict[bytes, History]) -> None:
             )
 
 
-async def _load_senders(store: Store, roster: Roster) -> list[SenderTable]:
+async def load_senders(store: Store, roster: Roster) -> list[SenderTable]:
     inboxes = actors_of(roster, Role.INBOX)
     placement = Rendezvous(inboxes)
     tables = [SenderTable() for _ in inboxes]

@@ -30,7 +30,7 @@ BUSY_SECONDS = 1.0
 
 WRITER_CACHE_KIB = 32768
 READER_CACHE_KIB = 8192
-"""Pages that a connection keeps. A reader's hold the inner nodes over some hundred million rows of history."""
+"""Pages that a connection keeps: 64 MiB in all."""
 
 LOG_BYTES_MAX = 64 << 20
 """A log longer than this is cut at the next checkpoint, though that waits for readers."""
