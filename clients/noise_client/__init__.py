@@ -1,0 +1,39 @@
+"""The Python SDK of noise, on Trio: send and receive through a provider that nobody has to trust.
+
+Its front door is `open_client`. Knows nothing of the server: of noise it imports `noise.protocol` only.
+"""
+
+from noise.protocol.errors import NoiseError, ProviderMisbehaved, Rejected
+from noise_client.client import Client, open_client
+from noise_client.device import Device, create_device
+from noise_client.errors import ClientClosed, DeadlineExceeded, LinkError, TrustStoreError
+from noise_client.sending import Receipt, Sending
+from noise_client.settings import Settings
+from noise_client.states import ClientState
+from noise_client.trust_store import Delivery, Offence, TrustStore
+from noise_client.trust_store_memory import MemoryTrustStore
+from noise_client.trust_store_sqlite import SqliteTrustStore, create_device_file
+
+__all__ = [
+    "Client",
+    "ClientClosed",
+    "ClientState",
+    "DeadlineExceeded",
+    "Delivery",
+    "Device",
+    "LinkError",
+    "MemoryTrustStore",
+    "NoiseError",
+    "Offence",
+    "ProviderMisbehaved",
+    "Receipt",
+    "Rejected",
+    "Sending",
+    "Settings",
+    "SqliteTrustStore",
+    "TrustStore",
+    "TrustStoreError",
+    "create_device",
+    "create_device_file",
+    "open_client",
+]

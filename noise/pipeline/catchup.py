@@ -13,7 +13,7 @@ import trio
 from noise.pipeline.batches import Part
 from noise.pipeline.outbox import parse_picks
 from noise.pipeline.reissue import stored_bundle, stored_leaf_hashes
-from noise.protocol.delta import encode_entry, encode_own_part, encode_section
+from noise.protocol.delta import encode_entry, encode_own_part
 from noise.protocol.envelope import Recipients
 from noise.protocol.errors import NoiseError, Rejected
 from noise.protocol.frames import Cursor
@@ -111,7 +111,7 @@ def _build(rows: Sequence[HistoryRow], bundles: dict[int, BundleRow]) -> tuple[l
         sections = []
         for part in parts:
             own, _ = encode_own_part(part.bundle, part.indexes, row.mailbox)
-            sections.append(encode_section(part.bundle, part.first_seq, part.indexes) + own)
+            sections.append(part.section() + own)
             recipients.update((r.root, r) for r in part.recipients())
         entries.append(encode_entry(row.record, sections, len(sections)))
     return entries, recipients

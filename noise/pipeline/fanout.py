@@ -20,7 +20,6 @@ from noise.protocol.delta import (
     RecipientLists,
     SignedRoster,
     encode_entry,
-    encode_section,
     join_hashes,
 )
 from noise.protocol.encoding import Codec
@@ -106,9 +105,7 @@ class Fanout:
         wanted: dict[bytes, Recipients] = {}
         sections: list[bytes] = []
         for i, part in enumerate(touched.parts):
-            if part.section is None:
-                part.section = encode_section(part.bundle, part.first_seq, part.indexes)
-            sections.append(part.section)
+            sections.append(part.section())
             sections.append(touched.own_parts[i] if touched.own_parts else NO_OWN_PART)
             for recipients in part.recipients():
                 wanted[recipients.root] = recipients

@@ -18,7 +18,7 @@ from noise.protocol.envelope import Bundle, Recipients, RecipientSet, open_bundl
 from noise.protocol.errors import NoiseError, Rejected
 from noise.protocol.identifiers import make_seqs
 from noise.protocol.limits import BUNDLE_BYTES_MAX, BUNDLE_MESSAGES_MAX
-from noise.protocol.merkle import Tree, leaf_hash
+from noise.protocol.merkle import Tree, leaf_hashes
 from noise.protocol.statements import MANIFEST, hash_manifest, message_leaves
 from noise.store.base import ID_STEP, BundleRow, ManifestWrite, Store
 
@@ -116,7 +116,7 @@ class Inbox:
                 waiting.answers.append(answer)
             return
         seqs = make_seqs(self._epoch, self.lane, self._n_messages, bundle.count)
-        leaves = [leaf_hash(leaf) for leaf in message_leaves(bundle, seqs)]
+        leaves = leaf_hashes(message_leaves(bundle, seqs))
         accepted = Accepted(bundle, data, self._next_id, self._n_messages, seqs, leaves)
         accepted.answers.append(answer)
         self._next_id += ID_STEP

@@ -86,9 +86,9 @@ def deliver(states: StateMap[History], merged: MergedEpoch) -> Delivered:
         parts = merged.parts[mailbox]
         key = map_key_of(mailbox)
         before = get(key) or new_history(mailbox, epoch)
-        hashes = parts[0].leaf_hashes if len(parts) == 1 else list(chain.from_iterable(p.leaf_hashes for p in parts))
         own_parts, own = _own_parts(mailbox, parts, epoch)
-        record = next_record(before, epoch, len(hashes), tree_root(hashes), own)
+        n_messages = sum([len(part.leaf_hashes) for part in parts])
+        record = next_record(before, epoch, n_messages, _delta_root(parts), own)
         encoded = HISTORY_RECORD.pack(*record)
         last_seq = _last_seq(parts[-1], epoch)
         after = apply_record(before, record, encoded, last_seq)
@@ -171,6 +171,12 @@ class Outbox:
         with merged, results:
             async for epoch in merged:
                 await results.send(await self._run_step(partial(self.step, epoch)))
+
+
+def _delta_root(parts: Sequence[Part]) -> bytes:
+    if len(parts) == 1:
+        return parts[0].root()
+    return tree_root(list(chain.from_iterable([part.leaf_hashes for part in parts])))
 
 
 def _last_seq(part: Part, epoch: int) -> bytes:

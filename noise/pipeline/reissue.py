@@ -8,7 +8,7 @@ from noise.protocol.envelope import BUNDLE_WIRE, Bundle, BundleWire, Recipients,
 from noise.protocol.errors import Rejected
 from noise.protocol.frames import Receipt, SignedManifest
 from noise.protocol.identifiers import make_seq, make_seqs
-from noise.protocol.merkle import Tree, leaf_hash
+from noise.protocol.merkle import Tree, leaf_hashes
 from noise.protocol.statements import message_leaves
 from noise.store.base import LANE_BITS, BundleRow, StatementRow, Store, StoreCorrupt
 
@@ -38,7 +38,7 @@ def stored_leaf_hashes(row: BundleRow, bundle: Bundle) -> list[bytes]:
     """Leaf hashes of a stored bundle's messages at the positions that its lane gave them."""
     lane = row.bundle_id & ((1 << LANE_BITS) - 1)
     seqs = make_seqs(row.epoch, lane, row.first_pos, bundle.count)
-    return [leaf_hash(leaf) for leaf in message_leaves(bundle, seqs)]
+    return leaf_hashes(message_leaves(bundle, seqs))
 
 
 async def find_receipt(store: Store, last_id: int, bundle: Bundle) -> Receipt:

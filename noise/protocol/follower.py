@@ -45,6 +45,7 @@ from noise.protocol.merkle import (
     CompactRange,
     check_inclusion,
     leaf_hash,
+    leaf_hashes,
     make_range,
     root_from_subset,
     subtree_spans,
@@ -286,7 +287,7 @@ class Follower:
             own += opened.own_ciphertexts
         if not deliveries or any(a.seq >= b.seq for a, b in pairwise(deliveries)):
             raise ProofError("deliveries must be there and strictly increase", code="bad-order")
-        delta_root = tree_root([leaf_hash(delivery.leaf) for delivery in deliveries])
+        delta_root = tree_root(leaf_hashes([delivery.leaf for delivery in deliveries]))
         expected = next_record(delivered, record.epoch, len(deliveries), delta_root, own_ciphertexts_root(own))
         if record != expected:
             wrong = [name for name, a, b in zip(record._fields, record, expected, strict=True) if a != b]
@@ -329,7 +330,7 @@ class Follower:
         if first_pos + bundle.count > manifest.n_messages:
             raise ProofError("positions beyond the manifest", code="wrong-manifest")
         seqs = make_seqs(epoch, lane, first_pos, bundle.count)
-        hashes = [leaf_hash(leaf) for leaf in message_leaves(bundle, seqs)]
+        hashes = leaf_hashes(message_leaves(bundle, seqs))
         positions = range(first_pos, first_pos + bundle.count)
         if root_from_subset(manifest.n_messages, positions, hashes, receipt.proof) != manifest.root:
             raise ProofError("the bundle is not in the manifest", code="bad-receipt")

@@ -81,7 +81,7 @@ class SqliteStore(Store):
         self._origin = origin
         self._file: SqliteFile | None = None
         self._heads = tables.Heads()
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._waiting: list[PendingWrite] = []
         self._turn = trio.Lock()  # to use the writer's connection
         self._log_bytes = 0  # about how much the last checkpoint left to the next one
@@ -153,13 +153,15 @@ class SqliteStore(Store):
     async def _commit_waiting(self) -> None:
         """Commits for all who wait, in the order in which they came. Raises StoreFailed, to all of them in turn."""
         self._check_sound()
-        group, self._waiting = self._waiting, []
         file = self._open_file
         try:
+            group, self._waiting = self._waiting, []
             self._heads = await trio.to_thread.run_sync(self._run_transaction, file, group, limiter=self._writing)
-        except Exception as error:
-            self._failure = error
-            raise self._failed() from error
+        except BaseException as error:
+            self._failure = error  # whatever it was: nobody in the group may believe that all is well
+            if isinstance(error, Exception):
+                raise self._failed() from error
+            raise
         for write in group:
             write.is_done = True
         self._log_bytes += sum(log_bytes(write.content) for write in group if write.refusal is None)

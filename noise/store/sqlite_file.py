@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from noise.protocol.errors import NoiseError
@@ -132,7 +132,7 @@ def create_file(path: Path, origin: bytes) -> None:
 
 def make_directory(directory: Path) -> None:
     for ancestor in (*reversed(directory.parents), directory):
-        with suppress(FileExistsError):
+        if not ancestor.is_dir():
             ancestor.mkdir(mode=0o700)
 
 
