@@ -206,14 +206,15 @@ def _wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def run_node(options: ServeOptions, on_ready: Callable[[str, bytes], None], stop: trio.Event) -> None:
+async def serve_node(
+    node: Node, options: ServeOptions, on_ready: Callable[[str, bytes], None], stop: trio.Event
+) -> None:
     """Serve until `stop`: then take nothing more, commit and show what was accepted, and return.
 
     `on_ready(url, origin)` is called once, when requests are being answered.
     """
-    async with open_node(options) as node:
-        gateway = Gateway(node.origin, node.pipeline, node.store, node.rosters, _wall_clock_ms)
-        await serve_web(gateway, options.host, options.port, on_ready, stop)
+    gateway = Gateway(node.origin, node.pipeline, node.store, node.rosters, _wall_clock_ms)
+    await serve_web(gateway, options.host, options.port, on_ready, stop)
 
 
 async def check_node(data: Path, on_epoch: Callable[[int, int], None]) -> Counts:

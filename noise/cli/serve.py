@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from noise.config import BIND, EPOCH_MS, HEARTBEAT_MS, IDLE_MS, ServeOptions, parse_bind
-from noise.node import run_node
+from noise.node import open_node, serve_node
 from noise.pipeline.topology import NAMES
 from noise.protocol.errors import NoiseError
 from noise.protocol.identifiers import format_id
@@ -65,20 +65,22 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         trio.run(_serve, options)
     except* NoiseError as group:
-        raise _first(group) from None
+        raise first_error(group) from None
     return 0
 
 
-def _first(group: ExceptionGroup[NoiseError]) -> NoiseError:
+def first_error(group: ExceptionGroup[NoiseError]) -> NoiseError:
+    """The one to tell a person of a group that holds nothing else."""
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+    return first_error(error) if isinstance(error, ExceptionGroup) else error
 
 
 async def _serve(options: ServeOptions) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, stop)
-        await run_node(options, _on_ready, stop)
+        async with open_node(options) as node:
+            await serve_node(node, options, _on_ready, stop)
         nursery.cancel_scope.cancel()
 
 

@@ -6,7 +6,7 @@ dropped by its own connection; nobody waits for it here.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import trio
@@ -61,6 +61,8 @@ class Fanout:
     ) -> None:
         self.view: CommittedEpoch | None = None
         self.ready = trio.Event()
+        self.on_shown: Callable[[CommittedEpoch], None] = lambda _: None
+        """Called after each epoch was pushed to everybody who is live."""
         self._log = log
         self._store = store
         self._rosters = [SIGNED_ROSTER.encode(roster) for roster in rosters]
@@ -82,6 +84,7 @@ class Fanout:
                 self._extensions.clear()
                 self.ready.set()
                 await self._publish(epoch)
+                self.on_shown(epoch)
 
     async def _publish(self, epoch: CommittedEpoch) -> None:
         pushed = 0

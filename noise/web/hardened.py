@@ -189,7 +189,7 @@ def _check_request(request: h11.Request, head_bytes_max: int) -> None:
 
 
 class _HttpStream(HTTPStream):
-    """One request. Tells when its body is complete, and lets others run when the application talks to nobody."""
+    """One request. Tells when its body is complete, and lets others run however much the application sends."""
 
     on_body_end: Callable[[], None]
 
@@ -199,9 +199,9 @@ class _HttpStream(HTTPStream):
         await super().handle(event)
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        if self.closed:  # Hypercorn returns at once here: an endless loop of sends would freeze the process
-            await trio.lowlevel.checkpoint()
         await super().app_send(message)
+        if message is not None and message["type"] == "http.response.body" and message.get("more_body"):
+            await trio.lowlevel.checkpoint()  # bytes for nobody (client gone, HEAD) do not wait by themselves
 
 
 class _Http11(H11Protocol):
@@ -248,7 +248,7 @@ class _Http11(H11Protocol):
 class _AppCall:
     """One call of the application, and its queue of request events.
 
-    Unlike Hypercorn's, the queue ends with the call and with the client, so nobody waits at it for ever.
+    Unlike Hypercorn's, the queue is closed by a disconnect, so nobody waits at it for ever.
     """
 
     def __init__(self, queue_max: int) -> None:
@@ -258,7 +258,7 @@ class _AppCall:
         if event["type"] == "http.disconnect":
             self._to_app.close()
         else:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            with suppress(trio.ClosedResourceError):
                 await self._to_app.send(event)
 
     async def receive(self) -> ASGIReceiveEvent:
@@ -269,8 +269,7 @@ class _AppCall:
 
     async def run(self, app: AppWrapper, scope: Scope, send: Callable[[ASGISendEvent | None], Awaitable[None]]) -> None:
         try:
-            with self._from_client:
-                await app(scope, self.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+            await app(scope, self.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
         except Exception as error:
             log_failure("request handler", error)
         await send(None)  # "the application is done": answers 500 if it answered nothing
@@ -403,7 +402,7 @@ class HttpConnection:
 
     async def _send(self, data: bytes) -> None:
         """Send all, each piece within its deadline. A send cut short makes the stream useless, so it is closed."""
-        if not data:
+        if not data:  # the end of a body of known length
             return
         is_sent = False
         try:
@@ -418,5 +417,3 @@ class HttpConnection:
             if not is_sent:
                 self._stream.socket.close()
                 self._reading.cancel()
-        if not is_sent:
-            await trio.lowlevel.checkpoint()

@@ -250,8 +250,7 @@ def _asks_for_websocket(request: h11.Request) -> bool:
 def _bound_unacknowledged(stream: trio.SocketStream, timeout_s: float) -> None:
     """Have the kernel give up on a peer that acknowledges nothing. (trio has set TCP_NODELAY.)"""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        with suppress(OSError):  # reset already
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1_000))
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_s * 1_000))
 
 
 class _Lifespan:
