@@ -71,7 +71,7 @@ class Fanout:
         self._pages = Pages(store)
         self._subscribers: dict[bytes, list[Subscriber]] = {}
         self._silent_since: OrderedDict[int, tuple[Subscriber, float]] = OrderedDict()
-        self._extensions: dict[int, bytes] = {}
+        self._extensions: dict[tuple[int, int], bytes] = {}
 
     @property
     def subscriber_count(self) -> int:
@@ -165,9 +165,9 @@ class Fanout:
     def _extension(self, log_size: int, epoch: int) -> bytes:
         if log_size >= epoch:
             return _NONE
-        encoded = self._extensions.get(log_size)
+        encoded = self._extensions.get((log_size, epoch))
         if encoded is None:
-            encoded = self._extensions[log_size] = join_hashes(self._log.extension(log_size, epoch))
+            encoded = self._extensions[log_size, epoch] = join_hashes(self._log.extension(log_size, epoch))
         return encoded
 
     def _push(self, subscriber: Subscriber, frame: bytes) -> None:

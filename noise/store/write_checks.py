@@ -31,8 +31,6 @@ def check_manifest_write(write: ManifestWrite) -> None:
     check_statement(write.statement)
     if write.statement.epoch != write.epoch:
         raise StoreConflict(f"manifest of epoch {write.epoch} with a statement for epoch {write.statement.epoch}")
-    if not 0 <= write.lane < ID_STEP:
-        raise StoreConflict(f"lane {write.lane} is not below {ID_STEP}")
     for bundle_id in (write.first_id, write.next_id):
         check_number("bundle id", bundle_id)
         if bundle_id % ID_STEP != write.lane:

@@ -1,0 +1,108 @@
+"""How large one body may be, and how much the bodies of all requests and responses may hold together.
+
+Must not know: what any body says. Quart takes in a request's body as fast as it comes, and holds a response until its
+client has read it: so many slow clients could fill the memory of any machine, each within the limits of one.
+"""
+
+from typing import Any, Final
+
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from quart import Request
+from quart.typing import ResponseTypes
+from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.wrappers.request import TrioBody
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
+
+from noise.protocol.limits import BUNDLE_BYTES_MAX
+from noise.web.negotiation import Form
+from noise.web.problems import make_problem
+
+BUNDLES_PATH: Final = "/v1/bundles"
+JSON_FACTOR: Final = 4
+"""A bundle's JSON, in bytes to those of its encoding: 2 at most as programs write it, and room for white space."""
+
+BODY_BYTES_MAX: Final = 16_384
+"""Any other request's: an AuthProof with its signature is 300 bytes, 800 as JSON."""
+
+BODIES_BYTES_MAX: Final = 256 << 20
+"""All bodies together, in both directions."""
+
+SMALL_BYTES: Final = 16_384
+"""A response that is sent however much the others hold; a refusal has to get through."""
+
+_BUSY: Final = "too many requests at once: send again later"
+
+
+def body_bytes_max(path: str, media_type: str) -> int:
+    """The largest body that a request may have."""
+    if path != BUNDLES_PATH:
+        return BODY_BYTES_MAX
+    return BUNDLE_BYTES_MAX * (JSON_FACTOR if media_type == Form.JSON.value else 1)
+
+
+class Budget:
+    """What bodies hold together now, in bytes."""
+
+    __slots__ = ("bytes_max", "used")
+
+    def __init__(self, bytes_max: int = BODIES_BYTES_MAX) -> None:
+        self.bytes_max = bytes_max
+        self.used = 0
+
+    def has_room(self, size: int) -> bool:
+        return self.used + size <= self.bytes_max
+
+
+class BudgetedBody(TrioBody):
+    """A request's body. What does not fit is refused when the handler asks for it."""
+
+    def __init__(self, expected_bytes: int | None, bytes_max: int, budget: Budget) -> None:
+        super().__init__(expected_bytes, bytes_max)
+        self._budget = budget
+        self._taken = 0
+
+    def append(self, data: bytes) -> None:
+        if self._must_raise is None and not self._budget.has_room(len(data)):
+            self._refuse(ServiceUnavailable(_BUSY))
+        if self._must_raise is not None:
+            return
+        self._taken += len(data)
+        self._budget.used += len(data)
+        super().append(data)
+
+    def _refuse(self, error: HTTPException) -> None:
+        self._must_raise = error
+        self.set_complete()
+
+    def release(self) -> None:
+        self._budget.used -= self._taken
+        self._taken = 0
+
+
+class BoundedExchange(TrioASGIHTTPConnection):
+    """One request and its response, bounded alone by its path and together with all others by the budget."""
+
+    app: Any
+
+    def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
+        request = super()._create_request_from_scope(send)
+        bytes_max = body_bytes_max(request.path, request.mimetype)
+        self._body = request.body = BudgetedBody(request.content_length, bytes_max, self.app.budget)
+        return request
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        try:
+            await super().__call__(receive, send)
+        finally:
+            self._body.release()
+
+    async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        budget: Budget = self.app.budget
+        size = response.content_length or 0
+        if size > SMALL_BYTES and not budget.has_room(size):
+            response, size = make_problem("busy", _BUSY), 0
+        budget.used += size
+        try:
+            await super()._send_response(send, response)
+        finally:
+            budget.used -= size

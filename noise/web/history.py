@@ -1,0 +1,188 @@
+"""Shows the committed log to anybody who asks: checkpoints, rosters, proofs, and every signed statement of an epoch.
+
+Must not know: who asks; what came in which mailbox. Nothing that is not committed yet is ever shown.
+"""
+
+from typing import Annotated, Any, NamedTuple
+
+import trio
+from quart import Response
+from quart_trio import QuartTrio
+
+from noise.pipeline.batches import CommittedEpoch
+from noise.protocol.delta import (
+    DELTA_SHARED,
+    SIGNED_HEAD,
+    SIGNED_ROSTER,
+    DeltaShared,
+    SignedHead,
+    SignedRoster,
+)
+from noise.protocol.encoding import HASHES, Bytes32, Bytes64, Codec, Hashes, Text, embedded, list_of, struct_codec
+from noise.protocol.errors import Rejected
+from noise.protocol.frames import SIGNED_MANIFEST, SignedManifest
+from noise.protocol.identifiers import Role
+from noise.protocol.json_text import parse_decimal
+from noise.protocol.merkle import NodeSource, consistency_proof, inclusion_proof
+from noise.protocol.statements import EPOCH_OPEN, EPOCH_RECORD
+from noise.store.base import StatementRow, StoreCorrupt
+from noise.web.gateway import Gateway
+from noise.web.negotiation import Form, answer_encoded, answer_form
+from noise.web.query import read_query
+
+_PROOFS_AT_ONCE = 4  # far fewer than the blocks that the log keeps loaded, or they push out each other's
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+class Inclusion(NamedTuple):
+    """Leaf `epoch` of the log, and its RFC 9162 inclusion proof in the tree of the size that was asked for."""
+
+    leaf_hash: Bytes32
+    proof: Hashes
+
+
+class SignedOpen(NamedTuple):
+    body: Annotated[bytes, embedded(EPOCH_OPEN)]
+    signature: Bytes64
+
+
+SIGNED_OPEN = struct_codec(SignedOpen)
+
+
+class EpochStatements(NamedTuple):
+    """An epoch as its actors signed it.
+
+    `note`: the checkpoint of size epoch + 1. The manifests, the heads and the sequencer's statement, in this order, are
+    the leaves of the record's `statements_root`.
+    """
+
+    record: Annotated[bytes, embedded(EPOCH_RECORD)]
+    note: Text
+    manifests: Annotated[tuple[SignedManifest, ...], list_of(SIGNED_MANIFEST)]
+    heads: Annotated[tuple[SignedHead, ...], list_of(SIGNED_HEAD)]
+    opened: Annotated[SignedOpen, SIGNED_OPEN]
+
+
+INCLUSION: Codec[Inclusion] = struct_codec(Inclusion)
+EPOCH_STATEMENTS: Codec[EpochStatements] = struct_codec(EpochStatements)
+ROSTERS: Codec[tuple[SignedRoster, ...]] = list_of(SIGNED_ROSTER)
+_ROSTER: Codec[SignedRoster] = SIGNED_ROSTER
+_SHARED: Codec[DeltaShared] = DELTA_SHARED
+
+
+class History:
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._proving = trio.Semaphore(_PROOFS_AT_ONCE)
+
+    def add_routes(self, app: QuartTrio) -> None:
+        for path, view in (
+            ("/v1/checkpoint", self.get_checkpoint),
+            ("/v1/roster", self.get_roster),
+            ("/v1/rosters", self.get_rosters),
+            ("/v1/log/consistency", self.get_consistency),
+            ("/v1/log/inclusion", self.get_inclusion),
+            ("/v1/log/records/<epoch>", self.get_record),
+        ):
+            app.add_url_rule(path, view_func=view, methods=["GET"])
+
+    async def get_checkpoint(self) -> Response:
+        """The newest committed checkpoint: a C2SP signed note."""
+        read_query()
+        shared = _SHARED.decode(self._view().outboxes[0].shared)
+        return Response(shared.note, content_type="text/plain; charset=utf-8")
+
+    async def get_roster(self) -> Response:
+        """The roster in force, with the root key's signature."""
+        read_query()
+        return await answer_encoded(_ROSTER, _ROSTER.encode(self._gateway.rosters[-1]), answer_form(Form.JSON))
+
+    async def get_rosters(self) -> Response:
+        """All rosters, in order."""
+        read_query()
+        return await answer_encoded(ROSTERS, ROSTERS.encode(tuple(self._gateway.rosters)), answer_form(Form.JSON))
+
+    async def get_consistency(self) -> Response:
+        """The RFC 9162 proof that the log of size `new` begins with the log of size `old`."""
+        numbers = read_query(old=None, new=None)
+        form = answer_form(Form.JSON)
+        old_size, new_size = numbers["old"], numbers["new"]
+        self._check_committed(new_size)
+        if old_size > new_size:
+            raise Rejected("no log shrinks: old is larger than new", code="bad-query")
+        async with self._proving:
+            node = await self._nodes_around(old_size - 1, new_size - 1)
+            proof = tuple(consistency_proof(node, old_size, new_size))
+        return await _answer_for_ever(HASHES, HASHES.encode(proof), form)
+
+    async def get_inclusion(self) -> Response:
+        """The RFC 9162 proof that the record of `epoch` is in the log of size `size`."""
+        numbers = read_query(epoch=None, size=None)
+        form = answer_form(Form.JSON)
+        epoch, size = numbers["epoch"], numbers["size"]
+        self._check_committed(size)
+        if epoch >= size:
+            raise Rejected("no log of this size has this epoch", code="bad-query")
+        async with self._proving:
+            node = await self._nodes_around(epoch, size - 1)
+            inclusion = Inclusion(node(0, epoch), tuple(inclusion_proof(node, epoch, size)))
+        return await _answer_for_ever(INCLUSION, INCLUSION.encode(inclusion), form)
+
+    async def get_record(self, epoch: str) -> Response:
+        """An epoch's record, checkpoint, and all that its actors signed."""
+        read_query()
+        form = answer_form(Form.JSON)
+        number = parse_decimal(epoch)
+        self._check_committed(number + 1)
+        row = await self._gateway.store.epoch_row(number)
+        statements = await self._gateway.store.statements(number)
+        opened = _signed_by(Role.SEQUENCER, statements)
+        if row is None or len(opened) != 1:
+            raise StoreCorrupt(f"epoch {number} lacks its record or statements: run noise fsck")
+        try:
+            note = row.checkpoint.decode("utf-8")
+        except UnicodeDecodeError:
+            raise StoreCorrupt(f"the checkpoint of epoch {number} is damaged: run noise fsck") from None
+        found = EpochStatements(
+            row.record,
+            note,
+            tuple(SignedManifest(*signed) for signed in _signed_by(Role.INBOX, statements)),
+            tuple(SignedHead(*signed) for signed in _signed_by(Role.OUTBOX, statements)),
+            SignedOpen(*opened[0]),
+        )
+        return await _answer_for_ever(EPOCH_STATEMENTS, EPOCH_STATEMENTS.encode(found), form)
+
+    def _view(self) -> CommittedEpoch:
+        """What clients may see. Raises Rejected."""
+        view = self._gateway.pipeline.fanout.view
+        if view is None:
+            raise Rejected("starting: no epoch is committed yet", code="unavailable")
+        return view
+
+    def _check_committed(self, size: int) -> None:
+        """Raises Rejected for a log size that is not committed yet, though the log in memory may have it already."""
+        if size > self._view().epoch + 1:
+            raise Rejected("the log has not grown to this size yet", code="not-committed")
+
+    async def _nodes_around(self, *indexes: int) -> NodeSource:
+        """The log's nodes, those below a block as far as they lie in the blocks around these leaves.
+
+        That is all that a proof needs: its siblings share a block with the leaf on their path, and the ragged right
+        edge of a tree lies in its last block. To be used at once: others may push out what was loaded.
+        """
+        log = self._gateway.pipeline.sequencer.log
+        wanted = [index for index in indexes if index >= 0]
+        while not all(log.has(index) for index in wanted):
+            await log.prepare(self._gateway.store, *wanted)
+        return log.node
+
+
+def _signed_by(role: Role, statements: list[StatementRow]) -> list[tuple[bytes, bytes]]:
+    return [(row.body, row.signature) for row in statements if row.actor[0] == role]
+
+
+async def _answer_for_ever(codec: Codec[Any], encoded: bytes, form: Form) -> Response:
+    """What is committed never changes: anybody may keep it."""
+    response = await answer_encoded(codec, encoded, form)
+    response.headers["Cache-Control"] = _FOR_EVER
+    return response

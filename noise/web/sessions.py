@@ -1,0 +1,77 @@
+"""Hands out challenges, and for a device's proof over one of them a token to read its own mailbox with.
+
+Must not know: what a token opens.
+"""
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from noise.protocol.encoding import U32, Bytes32, Codec, struct_codec
+from noise.protocol.frames import (
+    AUTH_PROOF,
+    PURPOSE_SESSION,
+    SIGNED_AUTH_PROOF,
+    AuthProof,
+    ChallengeFrame,
+    SignedAuthProof,
+)
+from noise.protocol.limits import CHALLENGE_MS
+from noise.web.auth import check_auth
+from noise.web.gateway import Gateway
+from noise.web.negotiation import Form, answer_encoded, answer_form, body_form, read_encoded
+from noise.web.query import read_query
+from noise.web.tokens import TOKEN_MS, Challenges, Tokens
+
+
+class Session(NamedTuple):
+    """What `Authorization: Bearer` takes, in unpadded base64url, and for how long."""
+
+    token: Bytes32
+    life_ms: U32
+
+
+CHALLENGE: Codec[ChallengeFrame] = struct_codec(ChallengeFrame)
+SESSION: Codec[Session] = struct_codec(Session)
+_SIGNED: Codec[SignedAuthProof] = SIGNED_AUTH_PROOF
+_PROOF: Codec[AuthProof] = AUTH_PROOF
+
+
+class Sessions:
+    def __init__(self, gateway: Gateway, tokens: Tokens) -> None:
+        self._gateway = gateway
+        self._challenges = Challenges()
+        self._tokens = tokens
+
+    def add_routes(self, app: QuartTrio) -> None:
+        app.add_url_rule("/v1/challenges", view_func=self.post_challenge, methods=["POST"])
+        app.add_url_rule("/v1/sessions", view_func=self.post_session, methods=["POST"])
+
+    async def post_challenge(self) -> Response:
+        """201 and a nonce to sign; the body of the request does not count."""
+        read_query()
+        form = answer_form(Form.JSON)
+        now_ms = self._gateway.time_ms()
+        challenge = ChallengeFrame(self._gateway.origin, self._challenges.issue(now_ms), CHALLENGE_MS, now_ms)
+        return await answer_encoded(CHALLENGE, CHALLENGE.encode(challenge), form, HTTPStatus.CREATED)
+
+    async def post_session(self) -> Response:
+        """201 and a token, for a proof whose audience is the Host that was asked. Spends the challenge in any case."""
+        read_query()
+        form = answer_form(body_form())
+        signed = _SIGNED.decode(await read_encoded(_SIGNED))
+        nonce = _PROOF.decode(signed.body).nonce
+        now_ms = self._gateway.time_ms()
+        self._challenges.spend(nonce, now_ms)
+        device_id = check_auth(
+            signed,
+            origin=self._gateway.origin,
+            nonce=nonce,
+            audience=request.headers.get("Host", ""),
+            purpose=PURPOSE_SESSION,
+            now_ms=now_ms,
+        )
+        session = Session(self._tokens.issue(device_id, now_ms), TOKEN_MS)
+        return await answer_encoded(SESSION, SESSION.encode(session), form, HTTPStatus.CREATED)
