@@ -145,14 +145,15 @@ async def open_node(options: ServeOptions) -> AsyncIterator[Node]:
         high_water = HighWater(layout.keys)
         high_water.open(await _sealed_epochs(store), store.next_epoch)
         try:
-            yield await _open_pipeline(options, keys, root, store, high_water)
+            yield await build_node(options, keys, root, store, high_water)
         finally:
             high_water.close()
 
 
-async def _open_pipeline(
+async def build_node(
     options: ServeOptions, keys: KeyRing, root: Signer, store: Store, high_water: HighWater
 ) -> Node:
+    """Recover from an open store, end what was interrupted, and sign a new roster if another shape was asked for."""
     origin = origin_of(root.public_key)
     rosters = await load_rosters(store, origin)
 

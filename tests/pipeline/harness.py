@@ -14,7 +14,7 @@ from noise.protocol.envelope import Bundle, Draft, Recipients, RecipientSet, bui
 from noise.protocol.errors import NoiseError
 from noise.protocol.follower import Follower, new_lists
 from noise.protocol.frames import Cursor, DeltaFrame, Receipt, parse_frame
-from noise.protocol.identifiers import device_id_of
+from noise.protocol.identifiers import device_id_of, parse_seq
 from noise.protocol.signing import Signer
 
 
@@ -106,9 +106,20 @@ class Answers:
         await node.pipeline.submit(data, answer)
 
     async def wait(self, count: int) -> None:
+        """Until so many answers came."""
         while sum(map(len, self.outcomes.values())) < count:
             self._changed = trio.Event()
             await self._changed.wait()
+
+    async def wait_shown(self, node: Node, count: int) -> None:
+        """Until so many answers came, and the epochs of all receipts are committed and shown."""
+        await self.wait(count)
+        receipts = [o for outcomes in self.outcomes.values() for o in outcomes if isinstance(o, Receipt)]
+        last_epoch = max(parse_seq(receipt.first_seq)[0] for receipt in receipts)
+        fanout, shown = node.pipeline.fanout, trio.Event()
+        fanout.on_shown = lambda epoch: shown.set() if epoch.epoch >= last_epoch else None
+        if fanout.view is None or fanout.view.epoch < last_epoch:
+            await shown.wait()
 
 
 def signer(number: int) -> Signer:

@@ -25,7 +25,7 @@ async def test_same_content_and_one_order(
             answers = Answers()
             for n, bundle in enumerate(bundles):
                 await answers.submit(node, n, bundle.encode())
-            await answers.wait(len(bundles))
+            await answers.wait_shown(node, len(bundles))
             mailboxes = [Mailbox(node.origin, signer(n + 1)) for n in range(DEVICES)]
             for mailbox in mailboxes:
                 await mailbox.catch_up(node)
@@ -69,7 +69,7 @@ async def test_shapes_change_from_run_to_run(tmp_path: Path) -> None:
                 part = bundles[run * 6 : run * 6 + 6]
                 for n, bundle in enumerate(part):
                     await answers.submit(node, n, bundle.encode())
-                await answers.wait(len(part))
+                await answers.wait_shown(node, len(part))
                 for number, mailbox in enumerate(mailboxes):
                     await mailbox.catch_up(node)
                     seqs = [d.seq for d in mailbox.deliveries]
