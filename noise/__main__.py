@@ -1,4 +1,4 @@
-"""`python -m noise` is the `noise` command."""
+"""`python -m noise` is the `noise` command. Knows nothing of what the commands do."""
 
 import sys
 

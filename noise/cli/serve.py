@@ -10,6 +10,7 @@ import argparse
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     options = options_from(arguments)
     os.umask(0o077)
+    _allow_connections()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         trio.run(_serve, options)
@@ -73,6 +75,12 @@ def first_error(group: ExceptionGroup[NoiseError]) -> NoiseError:
     """The one to tell a person of a group that holds nothing else."""
     error = group.exceptions[0]
     return first_error(error) if isinstance(error, ExceptionGroup) else error
+
+
+def _allow_connections() -> None:
+    """Raise the soft limit of open files, one for each connection, to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(options: ServeOptions) -> None:

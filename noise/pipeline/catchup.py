@@ -23,7 +23,7 @@ from noise.protocol.limits import PAGE_BYTES_MAX, PAGE_RECORDS_MAX
 from noise.protocol.merkle import leaf_hash, range_hashes, tree_root
 from noise.store.base import LANE_BITS, BundleRow, HistoryRow, Store, StoreCorrupt
 
-_BUNDLES_READ = 64
+_BUNDLES_READ = 16  # a megabyte each at most
 _ROWS_READ = 1024
 _PAGES_AT_ONCE = 4
 
@@ -53,14 +53,15 @@ class Pages:
             entries: list[bytes] = []
             recipients: dict[bytes, Recipients] = {}
             content = 0
-            while len(entries) < len(rows) and (not entries or content < PAGE_BYTES_MAX):
+            while len(entries) < len(rows) and content < PAGE_BYTES_MAX:
                 group = _next_group(rows, len(entries))
                 ids = [bundle_id for row in group for bundle_id, _ in parse_picks(row.picks)[1]]
                 bundles = await self._store.bundles_by_id(ids)
-                made, brought = await trio.to_thread.run_sync(partial(_build, group, bundles))
+                build = partial(_build, group, bundles, PAGE_BYTES_MAX - content)
+                made, brought, size = await trio.to_thread.run_sync(build)
                 entries += made
                 recipients.update(brought)
-                content += sum(map(len, made))
+                content += size
             hist_next = cursor.hist_next + len(entries)
             tail = await self._tail(state, cursor, epochs[len(entries) :], hist_next)
             return Page(entries, recipients, tail, hist_next, rows[len(entries) - 1].epoch)
@@ -97,10 +98,16 @@ def _next_group(rows: Sequence[HistoryRow], first: int) -> Sequence[HistoryRow]:
     return rows[first:]
 
 
-def _build(rows: Sequence[HistoryRow], bundles: dict[int, BundleRow]) -> tuple[list[bytes], dict[bytes, Recipients]]:
-    entries = []
+def _build(
+    rows: Sequence[HistoryRow], bundles: dict[int, BundleRow], bytes_max: int
+) -> tuple[list[bytes], dict[bytes, Recipients], int]:
+    """(entries, their recipient lists, bytes of both), up to the entry that reaches `bytes_max`."""
+    entries: list[bytes] = []
     recipients: dict[bytes, Recipients] = {}
+    size = 0
     for row in rows:
+        if size >= bytes_max:
+            break
         try:
             parts = [_part(bundles[bundle_id], indexes) for bundle_id, indexes in parse_picks(row.picks)[1]]
             record = HISTORY_RECORD.decode(row.record)
@@ -112,9 +119,12 @@ def _build(rows: Sequence[HistoryRow], bundles: dict[int, BundleRow]) -> tuple[l
         for part in parts:
             own, _ = encode_own_part(part.bundle, part.indexes, row.mailbox)
             sections.append(part.section() + own)
-            recipients.update((r.root, r) for r in part.recipients())
+            new = {r.root: r for r in part.recipients() if r.root not in recipients}
+            recipients.update(new)
+            size += sum(32 * len(r.device_ids) for r in new.values())
         entries.append(encode_entry(row.record, sections, len(sections)))
-    return entries, recipients
+        size += len(entries[-1])
+    return entries, recipients, size
 
 
 def _part(row: BundleRow, indexes: tuple[int, ...]) -> Part:

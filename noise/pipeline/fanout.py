@@ -236,10 +236,11 @@ class Fanout:
         size = history.state.hist_size if history else 0
         if not cursor.hist_next <= cursor.hist_size <= size:
             raise Rejected("the cursor is not one of this mailbox", code="bad-cursor")
-        await self._log.prepare(self._store, cursor.log_size)
         if history is None or cursor.hist_next == size:
+            await self._log.prepare(self._store, cursor.log_size)
             return self._heartbeat(view, subscriber)
         page = await self._pages.load(history.state, cursor)
+        await self._log.prepare(self._store, cursor.log_size)  # last: while others wait, it may be pushed out again
         return self._join(
             DELTA_PREFIX + outbox.shared,
             view.epoch,

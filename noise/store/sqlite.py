@@ -181,19 +181,15 @@ class SqliteStore(Store):
         )
 
     def _run_transaction(self, file: SqliteFile, group: Sequence[PendingWrite]) -> tables.Heads:
-        """In a worker thread: the new heads. Whatever it raises is fatal."""
+        """In a worker thread: the new heads. Whatever it raises is fatal: closing then rolls back what is left open."""
         heads, writer = self._heads, file.writer
         writer.execute("BEGIN IMMEDIATE")
-        try:
-            for write in group:
-                try:
-                    heads = write_content(writer, heads, write.content)
-                except WriteRefused as refusal:
-                    write.refusal = refusal
-            self._end_transaction(writer)
-        finally:
-            if writer.in_transaction:
-                writer.execute("ROLLBACK")
+        for write in group:
+            try:
+                heads = write_content(writer, heads, write.content)
+            except WriteRefused as refusal:
+                write.refusal = refusal
+        self._end_transaction(writer)
         return heads
 
     def _end_transaction(self, writer: sqlite3.Connection) -> None:

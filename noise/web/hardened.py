@@ -242,7 +242,6 @@ class _Http11(H11Protocol):
                 state=self.connection_state,
             )
         )
-        self.keep_alive_requests += 1
 
 
 class _AppCall:

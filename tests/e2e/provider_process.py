@@ -11,7 +11,11 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 30
-_ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "clients"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])}
+_ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join(
+        [str(ROOT), str(ROOT / "clients"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    )
+}
 
 
 def run_noise(*arguments: str, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
@@ -56,6 +60,11 @@ class ProviderProcess:
     @staticmethod
     def _errors(stream: IO[str] | None) -> str:
         return stream.read() if stream else ""
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "not started"
+        return self.process.pid
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nobody is told."""

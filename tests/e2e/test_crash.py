@@ -1,12 +1,12 @@
-"""kill -9 at any moment, under load: nothing that had a receipt is lost, doubled or renumbered; clients resume alone."""
+"""kill -9 at any moment, under load: nothing with a receipt is lost, doubled or renumbered; clients resume alone."""
 
 from pathlib import Path
 
 import pytest
 import trio
+
 from noise_client import Client, Delivery, create_device, open_client
 from noise_client.trust_store_sqlite import create_device_file
-
 from tests.e2e.provider_process import ProviderProcess, provider, run_noise
 
 KILLS = 5
