@@ -150,9 +150,7 @@ async def open_node(options: ServeOptions) -> AsyncIterator[Node]:
             high_water.close()
 
 
-async def build_node(
-    options: ServeOptions, keys: KeyRing, root: Signer, store: Store, high_water: HighWater
-) -> Node:
+async def build_node(options: ServeOptions, keys: KeyRing, root: Signer, store: Store, high_water: HighWater) -> Node:
     """Recover from an open store, end what was interrupted, and sign a new roster if another shape was asked for."""
     origin = origin_of(root.public_key)
     rosters = await load_rosters(store, origin)

@@ -22,7 +22,7 @@ from noise.pipeline.batches import (
     Submission,
 )
 from noise.pipeline.fanout import Fanout
-from noise.pipeline.inbox import Inbox
+from noise.pipeline.inbox import EpochLimits, Inbox
 from noise.pipeline.outbox import Outbox
 from noise.pipeline.receiver import Receiver
 from noise.pipeline.recovery import Recovered
@@ -36,7 +36,7 @@ from noise.protocol.delta import SignedRoster
 from noise.protocol.envelope import BUNDLE_KEY_AT
 from noise.protocol.errors import DecodeError
 from noise.protocol.identifiers import Actor, Role, device_id_of, make_seqs
-from noise.protocol.limits import EPOCH_BYTES_MAX, EPOCH_MESSAGES_MAX
+from noise.protocol.limits import EPOCH_BYTES_MAX, EPOCH_DELIVERIES_MAX, EPOCH_MESSAGES_MAX
 from noise.protocol.placement import Rendezvous, actors_of
 from noise.protocol.signing import Signer
 from noise.store.base import ManifestRow, Store
@@ -119,9 +119,12 @@ class Pipeline:
             epoch=recovered.log.size,
             next_id=recovered.next_ids[actor.number],
             previous=recovered.previous.get(actor.encode(), _NO_STATEMENT),
-            messages_max=EPOCH_MESSAGES_MAX // n,
-            bytes_max=EPOCH_BYTES_MAX // n,
-            bundles_max=self._topology.bundles_per_epoch,
+            limits=EpochLimits(
+                EPOCH_MESSAGES_MAX // n,
+                EPOCH_BYTES_MAX // n,
+                EPOCH_DELIVERIES_MAX // n,
+                self._topology.bundles_per_epoch,
+            ),
             on_work=self.sequencer.notice_work,
             on_durable=high_water.sealed,
             run_step=self._topology.run_step,

@@ -12,7 +12,6 @@ from noise.protocol.envelope import Bundle, Recipients
 from noise.protocol.errors import NoiseError
 from noise.protocol.frames import Receipt
 from noise.protocol.history import History
-from noise.protocol.merkle import tree_root
 from noise.protocol.state_map import StateMap
 from noise.store.base import CacheRow, HistoryRow, StatementRow
 
@@ -56,10 +55,10 @@ class SealedLane(NamedTuple):
 class Part:
     """The messages of one bundle that some mailboxes receive: `indexes` of them, or all when empty.
 
-    Shared by all those mailboxes; the encoded section and the root are made at most once, when first needed.
+    Shared by all those mailboxes; the encoded section is made at most once, when first needed.
     """
 
-    __slots__ = ("_root", "_section", "bundle", "bundle_id", "first_seq", "indexes", "leaf_hashes")
+    __slots__ = ("_section", "bundle", "bundle_id", "first_seq", "indexes", "leaf_hashes")
 
     def __init__(
         self, bundle: Bundle, bundle_id: int, first_seq: bytes, indexes: tuple[int, ...], leaf_hashes: list[bytes]
@@ -70,19 +69,12 @@ class Part:
         self.indexes = indexes
         self.leaf_hashes = leaf_hashes
         self._section: bytes | None = None
-        self._root: bytes | None = None
 
     def section(self) -> bytes:
         """What all recipients of the part share of its section."""
         if self._section is None:
             self._section = encode_section(self.bundle, self.first_seq, self.indexes)
         return self._section
-
-    def root(self) -> bytes:
-        """The delta root of a mailbox that received this part and nothing else."""
-        if self._root is None:
-            self._root = tree_root(self.leaf_hashes)
-        return self._root
 
     def recipients(self) -> list[Recipients]:
         """The recipient lists that the part's messages went to."""

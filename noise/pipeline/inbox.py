@@ -7,6 +7,7 @@ before `admit` returns; what was admitted is sealed, and what is sealed is never
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
@@ -17,7 +18,6 @@ from noise.pipeline.slots import Slots
 from noise.protocol.envelope import Bundle, Recipients, RecipientSet, open_bundle
 from noise.protocol.errors import NoiseError, Rejected
 from noise.protocol.identifiers import make_seqs
-from noise.protocol.limits import BUNDLE_BYTES_MAX, BUNDLE_MESSAGES_MAX
 from noise.protocol.merkle import Tree, leaf_hashes
 from noise.protocol.statements import MANIFEST, hash_manifest, message_leaves
 from noise.store.base import ID_STEP, BundleRow, ManifestWrite, Store
@@ -48,11 +48,19 @@ class RecipientCache:
         return made
 
 
+class EpochLimits(NamedTuple):
+    """What one lane takes into one epoch; a single bundle always fits. `bundles`: None for any number."""
+
+    messages: int
+    bytes: int
+    deliveries: int
+    bundles: int | None
+
+
 class Inbox:
     """One lane. `run_step` runs a pure function, here or in a worker thread, as the topology says.
 
-    `on_work` tells the sequencer that the open epoch is no longer empty; `bundles_max` asks for an epoch of its own
-    after so many bundles (None: as many as fit).
+    `on_work` tells the sequencer that the open epoch is no longer empty, `on_durable` how far manifests are stored.
     """
 
     def __init__(
@@ -65,9 +73,7 @@ class Inbox:
         epoch: int,
         next_id: int,
         previous: bytes,
-        messages_max: int,
-        bytes_max: int,
-        bundles_max: int | None,
+        limits: EpochLimits,
         on_work: Callable[[], None],
         on_durable: Callable[[int], None],
         run_step: Callable[[Callable[[], Bundle]], Awaitable[Bundle]],
@@ -79,9 +85,7 @@ class Inbox:
         self._epoch = epoch
         self._next_id = next_id
         self._previous = previous
-        self._messages_max = max(messages_max, BUNDLE_MESSAGES_MAX)
-        self._bytes_max = max(bytes_max, BUNDLE_BYTES_MAX)
-        self._bundles_max = bundles_max
+        self._limits = limits
         self._on_work = on_work
         self._on_durable = on_durable
         self._run_step = run_step
@@ -90,6 +94,7 @@ class Inbox:
         self._next_ctrs: dict[bytes, int] = {}
         self._n_messages = 0
         self._n_bytes = 0
+        self._n_deliveries = 0
         self._sealed = trio.Event()
         self._durable = trio.Event()
         self._sealing: dict[tuple[bytes, int], Accepted] = {}
@@ -97,10 +102,17 @@ class Inbox:
             _REISSUES_WAITING_MAX
         )
 
-    def has_room(self, count: int, size: int) -> bool:
-        """Whether a bundle of `count` messages and `size` bytes still fits into the open epoch."""
-        full = self._bundles_max is not None and len(self._open) >= self._bundles_max
-        return not full and self._n_messages + count <= self._messages_max and self._n_bytes + size <= self._bytes_max
+    def has_room(self, bundle: Bundle, data: bytes) -> bool:
+        """Whether a bundle still fits into the open epoch. Into an empty one, every bundle does."""
+        if not self._open:
+            return True
+        limits = self._limits
+        return (
+            (limits.bundles is None or len(self._open) < limits.bundles)
+            and self._n_messages + bundle.count <= limits.messages
+            and self._n_bytes + len(data) <= limits.bytes
+            and self._n_deliveries + bundle.delivery_count <= limits.deliveries
+        )
 
     def admit(self, bundle: Bundle, data: bytes, answer: Answer) -> None:
         """Give a verified bundle its place. Raises Rejected: then nothing of it was kept."""
@@ -122,6 +134,7 @@ class Inbox:
         self._next_id += ID_STEP
         self._n_messages += bundle.count
         self._n_bytes += len(data)
+        self._n_deliveries += bundle.delivery_count
         self._open[key] = accepted
         self._next_ctrs[sender] = first_ctr + bundle.count
         self._on_work()
@@ -155,7 +168,7 @@ class Inbox:
         self._epoch = epoch + 1
         self._sealing, self._open = self._open, {}
         self._next_ctrs.clear()
-        self._n_messages = self._n_bytes = 0
+        self._n_messages = self._n_bytes = self._n_deliveries = 0
         self._sealed.set()
         self._sealed = trio.Event()
         return SealedLane(epoch, self.lane, statement, bundles), write, tree
@@ -178,7 +191,7 @@ class Inbox:
             async for data, answer in submissions:
                 try:
                     bundle = await self._run_step(partial(open_bundle, data, self._slots.origin, self._recipients))
-                    while not self.has_room(bundle.count, len(data)):
+                    while not self.has_room(bundle, data):
                         await self._sealed.wait()
                     self.admit(bundle, data, answer)
                 except NoiseError as refusal:

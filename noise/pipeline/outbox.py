@@ -81,6 +81,7 @@ def deliver(states: StateMap[History], merged: MergedEpoch) -> Delivered:
     touched: dict[bytes, Touched] = {}
     history: list[HistoryRow] = []
     changes: list[tuple[bytes, bytes, History]] = []
+    delta_roots: dict[tuple[int, ...], bytes] = {}  # the members of a group receive the same parts
     get = states.get
     for mailbox in sorted(merged.parts):
         parts = merged.parts[mailbox]
@@ -88,7 +89,12 @@ def deliver(states: StateMap[History], merged: MergedEpoch) -> Delivered:
         before = get(key) or new_history(mailbox, epoch)
         own_parts, own = _own_parts(mailbox, parts, epoch)
         n_messages = sum([len(part.leaf_hashes) for part in parts])
-        record = next_record(before, epoch, n_messages, _delta_root(parts), own)
+        together = tuple(map(id, parts))
+        delta_root = delta_roots.get(together)
+        if delta_root is None:
+            hashes = chain.from_iterable([part.leaf_hashes for part in parts])
+            delta_root = delta_roots[together] = tree_root(list(hashes))
+        record = next_record(before, epoch, n_messages, delta_root, own)
         encoded = HISTORY_RECORD.pack(*record)
         last_seq = _last_seq(parts[-1], epoch)
         after = apply_record(before, record, encoded, last_seq)
@@ -171,12 +177,6 @@ class Outbox:
         with merged, results:
             async for epoch in merged:
                 await results.send(await self._run_step(partial(self.step, epoch)))
-
-
-def _delta_root(parts: Sequence[Part]) -> bytes:
-    if len(parts) == 1:
-        return parts[0].root()
-    return tree_root(list(chain.from_iterable([part.leaf_hashes for part in parts])))
 
 
 def _last_seq(part: Part, epoch: int) -> bytes:

@@ -272,6 +272,12 @@ class Bundle:
     def count(self) -> int:
         return len(self.rows)
 
+    @property
+    def delivery_count(self) -> int:
+        """How many deliveries its messages make, one for each recipient of each."""
+        sizes = [len(recipients.device_ids) for recipients in self.recipients]
+        return sum([sizes[row[0]] for row in self.rows])
+
     def tree(self) -> Tree:
         """The tree over the envelope hashes, for proofs of a part of the bundle."""
         return self._tree

@@ -27,6 +27,9 @@ EPOCH_BYTES_MAX = 8 << 20
 EPOCH_MESSAGES_MAX = 16384
 """Messages in one epoch, over all lanes: bounds the time that one epoch takes, hence everybody's latency."""
 
+EPOCH_DELIVERIES_MAX = 1 << 17
+"""Deliveries in one epoch, over all lanes, unless a single bundle has more: one message may have 1024 recipients."""
+
 PAGE_BYTES_MAX = 1 << 20
 """Content in one catch-up page, unless a single epoch of the mailbox is larger: bounds memory per resuming client."""
 

@@ -85,8 +85,8 @@ class SqliteStore(Store):
         self._waiting: list[PendingWrite] = []
         self._turn = trio.Lock()  # to use the writer's connection
         self._log_bytes = 0  # about how much the last checkpoint left to the next one
-        self._writing = trio.CapacityLimiter(1)
-        self._reading = trio.CapacityLimiter(READERS_MAX)
+        self._reading = trio.Semaphore(READERS_MAX)  # to use one of the readers' connections
+        self._threads = trio.CapacityLimiter(1 + READERS_MAX)  # never waited for: the two above see to that
 
     async def __aenter__(self) -> Self:
         self._file = await trio.to_thread.run_sync(SqliteFile, self._path, self._origin)
@@ -96,18 +96,17 @@ class SqliteStore(Store):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Lets writes and reads under way end, and refuses those that come after."""
+        """Lets those end that write, read or wait to do so; those that come later are refused."""
         with trio.CancelScope(shield=True):
-            readers = [object() for _ in range(READERS_MAX)]
             async with self._turn:
+                for _ in range(READERS_MAX):
+                    await self._reading.acquire()
                 file, self._file = self._open_file, None
-                for reader in readers:
-                    await self._reading.acquire_on_behalf_of(reader)
                 try:
-                    await trio.to_thread.run_sync(self._close, file, limiter=self._writing)
+                    await trio.to_thread.run_sync(self._close, file, limiter=self._threads)
                 finally:
-                    for reader in readers:
-                        self._reading.release_on_behalf_of(reader)
+                    for _ in range(READERS_MAX):
+                        self._reading.release()
 
     def _close(self, file: SqliteFile) -> None:
         if self._failure is None:
@@ -156,7 +155,7 @@ class SqliteStore(Store):
         file = self._open_file
         try:
             group, self._waiting = self._waiting, []
-            self._heads = await trio.to_thread.run_sync(self._run_transaction, file, group, limiter=self._writing)
+            self._heads = await trio.to_thread.run_sync(self._run_transaction, file, group, limiter=self._threads)
         except BaseException as error:
             self._failure = error  # whatever it was: nobody in the group may believe that all is well
             if isinstance(error, Exception):
@@ -201,7 +200,7 @@ class SqliteStore(Store):
         async with self._turn:
             if self._failure is None and self._file is not None:
                 try:
-                    await trio.to_thread.run_sync(self._file.checkpoint, limiter=self._writing)
+                    await trio.to_thread.run_sync(self._file.checkpoint, limiter=self._threads)
                 except Exception as error:
                     self._failure = error
 
@@ -211,20 +210,19 @@ class SqliteStore(Store):
         *arguments: Arguments.args,
         **named: Arguments.kwargs,
     ) -> Answer:
-        """Runs a query in a worker thread, on a connection of its own for as long."""
-        file = self._open_file
+        """Runs a query in a worker thread, on a connection of its own for as long. Raises StoreCorrupt, StoreFailed."""
 
         def run() -> Answer:
-            if self._file is not file:
-                raise StoreFailed(f"{self._path} is closed")
+            with translated(f"cannot read {self._path}"):
+                return query(reader, *arguments, **named)
+
+        async with self._reading:
+            file = self._open_file
             reader = file.readers.pop()
             try:
-                with translated(f"cannot read {self._path}"):
-                    return query(reader, *arguments, **named)
+                return await trio.to_thread.run_sync(run, limiter=self._threads)
             finally:
                 file.readers.append(reader)
-
-        return await trio.to_thread.run_sync(run, limiter=self._reading)
 
     async def rosters(self) -> list[RosterRow]:
         return await self._read(tables.select_rosters)

@@ -366,6 +366,7 @@ class HttpConnection:
     async def _read(self, protocol: _Http11, first_bytes: bytes) -> None:
         data = first_bytes
         while True:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a request that came together with a stop is not begun
             try:
                 await protocol.handle(RawData(data))
             except _RefusedError as refused:

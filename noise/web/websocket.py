@@ -8,6 +8,7 @@ RFC 6455. Compression is never negotiated: ciphertext only grows, and a bomb wou
 import os
 from collections import deque
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 import trio
@@ -132,7 +133,7 @@ class WebSocket:
                 if stalled.cancelled_caught or self._closed:
                     self._overflow()
                     return
-                self._consume(self._try_write([self._queue[i] for i in range(min(len(self._queue), _WRITEV_MAX))]))
+                self._consume(self._try_write(list(islice(self._queue, _WRITEV_MAX))))
             self._drained.set()
 
     def _consume(self, sent: int) -> None:
@@ -194,8 +195,11 @@ class WebSocket:
             self._write_nowait(self._connection.send(event.response()))
 
     async def close(self, code: int, reason: str) -> None:
-        """Send a close frame if that is still possible, and close. `reason`: at most 123 bytes."""
-        if not self._closed and not self._queue:
+        """Send what waits and a close frame, if that is still possible, and close. `reason`: cut at 120 bytes."""
+        while self._queue and not self._closed:
+            await trio.lowlevel.wait_writable(self._fd)
+            self._consume(self._try_write(list(islice(self._queue, _WRITEV_MAX))))
+        if not self._closed:
             with suppress(LocalProtocolError):  # the peer closed first
                 self._write_nowait(self._connection.send(CloseConnection(code, reason[:120])))
         self._closed = True

@@ -207,7 +207,7 @@ async def test_replay_epoch_rises(world):
 def misshapen_manifests():
     write = make_manifest(1, lane=2, count=2)
     first, second = write.bundles
-    yield write._replace(epoch=0)
+    yield make_manifest(1, lane=2, count=0)._replace(epoch=2)
     yield write._replace(lane=3)
     yield make_manifest(1, lane=ID_STEP, count=0)
     yield write._replace(lane=-1)
@@ -222,6 +222,7 @@ def misshapen_manifests():
     yield write._replace(statement=write.statement._replace(incarnation=2**32))
     yield write._replace(statement=write.statement._replace(incarnation=-1))
     for change in (
+        {"bundle_id": second.bundle_id + ID_STEP},
         {"epoch": 0},
         {"first_pos": first.first_pos},
         {"first_pos": 2**48},

@@ -190,6 +190,8 @@ async def test_bundles_since(world):
                         found += page
                         page = await store.bundles_since(since, (page[-1].epoch, page[-1].bundle_id), limit)
                     assert found == expected
+            late = [*writes[3, 0].bundles, *writes[3, 4].bundles]
+            assert await store.bundles_since(3, (1, writes[1, 4].bundles[0].bundle_id)) == late
 
 
 async def test_history_epochs(world):

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,8 +27,8 @@ from noise.store.base import (
 )
 from noise.store.memory import MemoryStore
 from noise.store.sqlite import CHECKPOINT_BYTES, SqliteStore, create_sqlite, open_sqlite
-from noise.store.sqlite_file import check_durability
-from noise.store.sqlite_tables import write_state
+from noise.store.sqlite_file import READERS_MAX, check_durability
+from noise.store.sqlite_tables import select_rosters, write_state
 from tests.store.conftest import ORIGIN, FaultySqliteStore
 from tests.store.examples import (
     everything,
@@ -182,6 +183,50 @@ async def test_closed(path):
             assert len(await store.pending_manifests()) == 8
 
 
+async def test_closing_waits_for_reads(path):
+    """Reads that began or waited before the store began to close end first; one that comes later is refused."""
+    have_begun, may_end = threading.Barrier(READERS_MAX + 1), threading.Event()
+    is_closing, may_close = threading.Event(), threading.Event()
+    endings = []
+
+    class HeldStore(SqliteStore):
+        def _close(self, file):
+            is_closing.set()
+            may_close.wait(TEST_SECONDS)
+            super()._close(file)
+
+    def query_long(connection):
+        have_begun.wait(TEST_SECONDS)
+        may_end.wait(TEST_SECONDS)
+
+    async def read(name, query):
+        try:
+            await store._read(query)
+            endings.append(name)
+        except StoreFailed:
+            endings.append(f"{name} refused")
+
+    with trio.fail_after(TEST_SECONDS):
+        await make_store(path)
+        async with trio.open_nursery() as nursery:
+            store = await HeldStore(path, ORIGIN).__aenter__()
+            for _ in range(READERS_MAX):
+                nursery.start_soon(read, "began", query_long)
+            await trio.to_thread.run_sync(have_begun.wait, TEST_SECONDS)
+            nursery.start_soon(read, "waited", select_rosters)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(store.__aexit__, None, None, None)
+            await trio.testing.wait_all_tasks_blocked()
+            assert endings == []
+            may_end.set()
+            await trio.to_thread.run_sync(is_closing.wait, TEST_SECONDS)
+            assert sorted(endings) == ["began"] * READERS_MAX + ["waited"]
+            nursery.start_soon(read, "late", select_rosters)
+            await trio.testing.wait_all_tasks_blocked()
+            may_close.set()
+        assert endings[READERS_MAX + 1 :] == ["late refused"]
+
+
 async def test_group_commit(path):
     """Writes that wait at the same time share a transaction."""
     with trio.fail_after(TEST_SECONDS):
@@ -227,6 +272,19 @@ async def test_checkpoints(path):
             assert log.stat().st_size < 3 * CHECKPOINT_BYTES
             assert path.stat().st_size > 3 * CHECKPOINT_BYTES
         assert not log.exists()
+
+
+async def test_long_log_is_cut(path, monkeypatch):
+    """A log that grew beyond LOG_BYTES_MAX, as while a reader holds it, is cut by a checkpoint."""
+    monkeypatch.setattr("noise.store.sqlite_file.LOG_BYTES_MAX", 1)
+    log = path.with_name("noise.db-wal")
+    with trio.fail_after(TEST_SECONDS):
+        await create_sqlite(path, ORIGIN)
+        async with open_sqlite(path, ORIGIN) as store:
+            await store.append_manifest(make_manifest(0, count=4, body_bytes=CHECKPOINT_BYTES // 4))
+            await trio.testing.wait_all_tasks_blocked()
+            await store.add_roster(0, b"roster")  # waits for the checkpoint
+            assert log.stat().st_size < CHECKPOINT_BYTES // 4
 
 
 async def test_no_descriptor_leaks(path):

@@ -22,6 +22,7 @@ from tests.store.examples import blob, mailboxes, make_cache, make_epoch, refuse
 from tests.store.files import make_store, open_refused
 
 TEST_SECONDS = 30
+CHECKED = ("mailboxes", "senders", "acks")
 
 
 async def test_truncated(path):
@@ -129,6 +130,42 @@ async def test_missing_rows(path):
             assert await store.leaf_hashes(2, 3) == [make_epoch(2).leaf_hash]
 
 
+async def test_crossed_cells(path):
+    """A page whose pointer to one row leads to another, which is sound: the row is doubled, its neighbour is lost."""
+    with trio.fail_after(TEST_SECONDS):
+        await make_store(path)
+        content = path.read_bytes()
+        async with open_sqlite(path, ORIGIN) as store:
+            truth = await read_all(store)
+        doubled = 0
+        for start in range(8192, len(content), 8192):
+            page = content[start : start + 8192]
+            is_leaf_of_index, cell_count = page[0] == 10, int.from_bytes(page[3:5], "big")
+            for cell in range(1, cell_count if is_leaf_of_index else 0):
+                pointer = start + 8 + 2 * cell
+                path.write_bytes(content[:pointer] + content[pointer - 2 : pointer] + content[pointer + 2 :])
+                try:
+                    async with open_sqlite(path, ORIGIN) as store:
+                        found = await read_all(store)
+                except StoreCorrupt:
+                    continue
+                for name in CHECKED:
+                    assert found[name] in (None, truth[name])
+                    doubled += found[name] is None
+        assert doubled >= 6
+
+
+async def test_unreadable_message(path):
+    """Damage to the schema, which SQLite quotes in its message, in bytes that are no text."""
+    with trio.fail_after(TEST_SECONDS):
+        await make_store(path)
+        content = path.read_bytes()
+        damaged = content.replace(b"tablerostersrosters", b"table\xffostersrosters").replace(b"CREATE", b"CREATX")
+        assert len(damaged) == len(content)
+        path.write_bytes(damaged)
+        await open_refused(path, StoreCorrupt)
+
+
 async def read_all(store):
     """Everything by every read, as far as it can be read. Raises whatever is not StoreCorrupt."""
     box = mailboxes(1)[0]
@@ -174,7 +211,6 @@ def places_to_flip(content, count):
 
 async def test_bit_flips(path, search_factor):
     """One flipped bit: StoreCorrupt or the truth from what carries a checksum, and no other error from anything."""
-    checked = ("mailboxes", "senders", "acks")
     with trio.fail_after(TEST_SECONDS * search_factor):
         await make_store(path, epochs=6)
         content = path.read_bytes()
@@ -195,7 +231,7 @@ async def test_bit_flips(path, search_factor):
                 refusals += 1
                 continue
             losses += None in found.values()
-            for name in checked:
+            for name in CHECKED:
                 assert found[name] in (None, truth[name]), place
         assert refusals > 50
         assert losses > 20

@@ -7,6 +7,7 @@ has changed, and `noise.web.hardened` has to be read again.
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,18 +16,18 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 from hypercorn.typing import ASGIFramework
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from quart import websocket
 from quart_trio import QuartTrio
+from trio.testing import wait_all_tasks_blocked
 
 from noise.protocol.errors import NoiseError
-from noise.web.hardened import check_hypercorn
-from noise.web.listen import split_head
+from noise.web.hardened import HardenedHypercorn, IdleConnections, check_hypercorn
+from noise.web.listen import open_listeners
+from tests.web.attacks import FATAL, SMUGGLED
 from tests.web.live_http import (
     HELLO,
     LARGE_BYTES,
-    PUSH_REQUEST,
+    PATIENT,
     Diary,
     bare_asgi,
     connect,
@@ -36,31 +37,6 @@ from tests.web.live_http import (
     reset,
     serving,
 )
-
-H2C = (
-    b"GET /hello HTTP/1.1\r\nHost: x\r\n"
-    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: %s\r\n\r\n"
-)
-H2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-H2_EMPTY_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
-H2_CONNECT = b"B\x07CONNECTA\x01x"  # HPACK: a CONNECT without a path
-WEBSOCKET = PUSH_REQUEST.replace(b"/v1/push", b"/ws")
-
-
-def websocket_with(header: bytes) -> bytes:
-    return WEBSOCKET[:-2] + header + b"\r\n\r\n"
-
-
-FATAL = {
-    "extensions not ASCII": websocket_with(b"Sec-WebSocket-Extensions: \xff"),
-    "subprotocol not ASCII": websocket_with(b"Sec-WebSocket-Protocol: \xff"),
-    "bytes before accept": WEBSOCKET + b"\0",
-    "h2c settings not base64": H2C % b"A",
-    "h2c settings of a wrong length": H2C % b"AAAA",
-    "h2c settings out of range": H2C % b"AAX_____",
-    "HTTP/2 without asking": H2_PREFACE + H2_EMPTY_SETTINGS + b"\0\0\x0c\1\5\0\0\0\1" + H2_CONNECT,
-}
-
 
 # 1. One malformed request ends the process
 
@@ -149,120 +125,6 @@ def test_another_hypercorn_is_refused() -> None:
     assert caught.value.code == "wrong-hypercorn"
 
 
-MALFORMED = {
-    "nothing": (b"\r\n\r\n", 400),
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00", 400),
-    "no version": (b"GET /hello\r\n\r\n", 400),
-    "HTTP/0.9": (b"GET /hello HTTP/0.9\r\nHost: x\r\n\r\n", 505),
-    "HTTP/2.0": (b"GET /hello HTTP/2.0\r\nHost: x\r\n\r\n", 505),
-    "no host": (b"GET /hello HTTP/1.1\r\n\r\n", 400),
-    "two hosts": (b"GET /hello HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
-    "empty path": (b"GET ?x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    "whole URL": (b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    "lower case": (b"head /hello HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    "CONNECT": (b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    "header name with a space": (b"GET /hello HTTP/1.1\r\nHost: x\r\na b: c\r\n\r\n", 400),
-    "header with NUL": (b"GET /hello HTTP/1.1\r\nHost: x\r\na: \0\r\n\r\n", 400),
-    "fold at the start": (b"GET /hello HTTP/1.1\r\n Host: x\r\n\r\n", 400),
-    "length -1": (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
-    "length +1": (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\na", 400),
-    "length 1_0": (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1_0\r\n\r\na", 400),
-    "length of 30 digits": (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n" % (b"9" * 30), 400),
-    "length of 20 digits": (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n" % (b"9" * 20), 413),
-    "two lengths": (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
-    "chunk size": (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-    "chunk size 0x": (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n", 400),
-    "chunk end": (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\naXX0\r\n\r\n", 400),
-    "chunk line": (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;%s" % bytes(70_000), 431),
-    "gzip": (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
-}
-
-
-@pytest.mark.parametrize(("attack", "status"), MALFORMED.values(), ids=MALFORMED)
-async def test_malformed_requests_are_refused(attack: bytes, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    with trio.fail_after(10):
-        async with serving() as live:
-            async with await live.connect(attack) as stream:
-                assert (await read_answer(stream)).status == status
-                assert await read_to_end(stream) == b""
-            await live.check_alive()
-    assert caplog.records == []
-
-
-async def test_a_refusal_reaches_a_client_that_is_still_sending() -> None:
-    with trio.fail_after(10):
-        async with serving() as live, await live.connect(WEBSOCKET) as stream:
-            await stream.send_all(bytes(3_000_000))
-            assert (await read_answer(stream)).status == 400
-
-
-SMUGGLED = b"POST /smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-SMUGGLING = {
-    "length, then chunked": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked, then length": b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-    "chunked twice": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked, identity": b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-    "space before the colon": b"Transfer-Encoding : chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-    "vertical tab": b"Transfer-Encoding: \x0bchunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-    "lengths that differ": b"Content-Length: 5\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
-    "length list": b"Content-Length: 5, 0\r\n\r\n0\r\n\r\n",
-    "bare CR": b"X: y\rTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
-}
-
-
-@pytest.mark.parametrize("headers", SMUGGLING.values(), ids=SMUGGLING)
-async def test_requests_of_two_possible_lengths_end_the_connection(headers: bytes) -> None:
-    with trio.fail_after(10):
-        async with serving() as live:
-            async with await live.connect(b"POST /echo HTTP/1.1\r\nHost: x\r\n" + headers + SMUGGLED) as stream:
-                assert (await read_answer(stream)).status in {400, 501}
-                assert await read_to_end(stream) == b""
-            chunked_to_1_0 = b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-            assert (await live.ask(chunked_to_1_0 + SMUGGLED)).status == 400
-            assert "smuggled" not in live.diary.events
-            await live.check_alive()
-
-
-FRAGMENTS = st.one_of(
-    st.binary(max_size=40),
-    st.sampled_from(
-        [HELLO, PUSH_REQUEST[:-2], H2_PREFACE, *FATAL.values(), *(attack for attack, _ in MALFORMED.values())]
-    ),
-    st.sampled_from(
-        [b"GET ", b"POST /echo HTTP/1.1\r\n", b"Host: x\r\n", b"\r\n", b"\r\n\r\n", b"\n\n", b"\0", b": ", b"5\r\n"]
-    ),
-    st.sampled_from([b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n"]),
-)
-SESSIONS = st.lists(st.lists(FRAGMENTS, min_size=1, max_size=6), min_size=1, max_size=8)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sessions=SESSIONS, ends_hard=st.booleans())
-async def test_no_bytes_reach_beyond_their_connection(
-    sessions: list[list[bytes]], ends_hard: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def take(stream: trio.SocketStream, first_bytes: bytes) -> None:
-        assert split_head(first_bytes)[0].endswith((b"\n\r\n", b"\n\n"))
-
-    caplog.clear()
-    with trio.fail_after(20):
-        async with serving(push_handler=take) as live:
-            for fragments in sessions:
-                stream = await live.connect()
-                try:
-                    for fragment in fragments:
-                        await stream.send_all(fragment)
-                    if ends_hard:
-                        reset(stream)
-                        continue
-                    await stream.send_eof()
-                except trio.BrokenResourceError:
-                    pass
-                await read_to_end(stream)
-            await live.check_alive()
-    assert caplog.records == []
-
-
 # 2. A send cannot be cancelled
 
 
@@ -307,23 +169,64 @@ async def test_a_send_has_a_deadline() -> None:
             await live.check_alive()
 
 
-async def test_nothing_follows_a_send_that_was_cut_short() -> None:
+async def test_a_send_has_a_deadline_without_the_help_of_the_kernel() -> None:
+    diary = Diary()
+    limits = replace(PATIENT, send_timeout_s=0.1)
+    with trio.fail_after(10):
+        hypercorn = HardenedHypercorn(bare_asgi(partial(send_much, diary=diary)), limits, {})
+        (listener,) = await open_listeners("127.0.0.1", 0)
+        client = await connect(listener.socket.getsockname(), receive_buffer_bytes=4096)
+        async with await listener.accept() as stream:
+            await hypercorn.serve(stream, LARGE)  # this stream has no TCP_USER_TIMEOUT
+        assert diary.events == ["sending", "sent"]
+        client.socket.close()
+        listener.socket.close()
+
+
+async def test_a_request_behind_a_send_that_failed_is_not_begun() -> None:
+    with trio.fail_after(10):
+        async with serving() as live:
+            stream = await live.connect(LARGE + SMUGGLED, receive_buffer_bytes=4096)
+            await live.diary.wait_for("large")
+            reset(stream)
+            live.stop.set()
+            await live.over.wait()
+            assert "smuggled" not in live.diary.events
+
+
+async def test_two_tasks_do_not_send_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The handler answers while the reader still says "100 Continue"."""
+
+    async def answer_at_once(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"at once"})
+
+    expecting = b"POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    with trio.fail_after(10):
+        async with serving(bare_asgi(answer_at_once)) as live:
+            for _ in range(20):
+                async with await live.connect(expecting) as stream:
+                    await read_answer_from(stream, b"at once\r\n0\r\n\r\n")
+    assert caplog.records == []
+
+
+async def test_nothing_follows_a_send_that_was_cancelled() -> None:
     diary = Diary()
 
     async def give_up_and_go_on(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        with trio.move_on_after(0.1):
-            await send({"type": "http.response.body", "body": bytes(LARGE_BYTES), "more_body": True})
-        await send({"type": "http.response.body", "body": b"what follows"})
+        with trio.CancelScope() as giving_up:
+            giving_up.cancel()
+            await send({"type": "http.response.body", "body": b"the beginning", "more_body": True})
+        await send({"type": "http.response.body", "body": b"the end"})
         diary.write("done")
 
     with trio.fail_after(10):
         async with serving(bare_asgi(give_up_and_go_on)) as live:
-            stream = await live.connect(LARGE, receive_buffer_bytes=4096)
-            await diary.wait_for("done")
-            received = await read_to_end(stream)
-            assert len(received) < LARGE_BYTES
-            assert b"what follows" not in received
+            for count in range(1, 21):
+                async with await live.connect(LARGE) as stream:
+                    await diary.wait_for("done", count)
+                    assert b"the end" not in await read_to_end(stream)
 
 
 async def test_the_deadline_is_for_each_piece_so_that_slow_readers_are_served() -> None:
@@ -334,26 +237,37 @@ async def test_the_deadline_is_for_each_piece_so_that_slow_readers_are_served() 
             assert len(answer.body) == LARGE_BYTES
 
 
-# 3. permessage-deflate is always negotiated: no WebSocket gets to Hypercorn, see FATAL and test_listen
+# 3. permessage-deflate is always negotiated: no WebSocket gets to Hypercorn, see the attacks and test_listen
 
 
-# 4. After a disconnect, send() succeeds and lets nobody else run
+# 4. send() to nobody succeeds and lets nobody else run
 
 
-async def test_sending_without_end_to_nobody_does_not_stop_the_others() -> None:
+@pytest.mark.parametrize("start", ["at once", "after the disconnect"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"HEAD /flood HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /flood HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["reset", "HEAD", "malformed"],
+)
+async def test_sending_without_end_to_nobody_does_not_stop_the_others(attack: bytes, start: str) -> None:
     diary = Diary()
 
-    async def send_for_ever(scope: Any, receive: Any, send: Any) -> None:
+    async def flood(scope: Any, receive: Any, send: Any) -> None:
+        diary.write("called")
+        while start == "after the disconnect" and (await receive())["type"] != "http.disconnect":
+            pass
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while True:
             await send({"type": "http.response.body", "body": b"a" * 1000, "more_body": True})
-            if not diary.events:
-                diary.write("sending")
 
     with trio.fail_after(10):
-        async with serving(bare_asgi(send_for_ever), grace_s=0) as live:
-            stream = await live.connect(LARGE)
-            await diary.wait_for("sending")
+        async with serving(bare_asgi(flood), grace_s=0) as live:
+            stream = await live.connect(attack)
+            await diary.wait_for("called")
             reset(stream)
             for _ in range(5):
                 await live.check_alive()
@@ -432,9 +346,36 @@ async def test_an_idle_connection_is_closed() -> None:
                 assert await read_to_end(stream) == b""
 
 
-async def test_an_upload_that_nobody_reads_pins_nothing() -> None:
+def test_whoever_gets_idle_during_a_stop_is_ended() -> None:
+    idle, scope = IdleConnections(), trio.CancelScope()
+    idle.stop()
+    idle.add(scope)
+    assert scope.cancel_called
+    assert len(idle) == 0
+
+
+async def test_a_request_that_comes_together_with_a_stop_is_not_begun() -> None:
+    diary = Diary()
+
+    async def handle(scope: Any, receive: Any, send: Any) -> None:
+        diary.write("begun")
+
+    with trio.fail_after(10):
+        hypercorn = HardenedHypercorn(bare_asgi(handle), PATIENT, {})
+        (listener,) = await open_listeners("127.0.0.1", 0)
+        client = await connect(listener.socket.getsockname())
+        await hypercorn.stop()
+        async with await listener.accept() as stream:
+            await hypercorn.serve(stream, LARGE)
+        assert await read_to_end(client) == b""
+        assert diary.events == []
+        client.socket.close()
+        listener.socket.close()
+
+
+async def test_an_upload_that_nobody_reads_pins_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def look_away(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
+        await wait_all_tasks_blocked()  # the queue is full, and the reader waits at it
         if scope["path"] == "/raise":
             raise ValueError("early")
         await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
@@ -450,6 +391,7 @@ async def test_an_upload_that_nobody_reads_pins_nothing() -> None:
                     assert await read_to_end(stream) == b""
             live.stop.set()
             await live.over.wait()
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["request handler failed"]
 
 
 # 10. HTTP handlers are cancelled when their client disconnects
