@@ -134,7 +134,7 @@ class Replay:
         for row in await self._store.bundles_of(epoch, lane):
             bundle = open_bundle(row.body, self._origin)
             seqs = make_seqs(epoch, lane, len(hashes), bundle.count)
-            stored = (row.bundle_id, row.first_pos, row.sender, row.first_ctr, row.count)
+            stored = (row.bundle_id, row.first_pos, row.sender, row.first_ctr, row.n_messages)
             if stored != (expected_id, len(hashes), bundle.sender, bundle.first_ctr, bundle.count):
                 raise StoreCorrupt(f"bundle {row.bundle_id} is not where its lane has it")
             sender = self._senders.get(bundle.sender)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from noise.pipeline.epoch_log import EpochLog, load_epoch_log
 from noise.pipeline.outbox import parse_picks
+from noise.pipeline.reissue import check_row
 from noise.pipeline.senders import SenderTable
 from noise.pipeline.writeback import Writeback
 from noise.protocol.checkpoint import log_name_of, verify_checkpoint
@@ -216,6 +217,7 @@ async def load_senders(store: Store, roster: Roster) -> list[SenderTable]:
     position: tuple[int, int] | None = None
     while bundles := await store.bundles_since(store.replay_epoch, position, _BUNDLES_PAGE):
         for bundle in bundles:
+            check_row(bundle)
             tables[placement.number(bundle.sender)].sealed(bundle)
         position = (bundles[-1].epoch, bundles[-1].bundle_id)
     return tables

@@ -5,9 +5,9 @@ Knows nothing of open epochs. The same bytes get the same receipt; the same coun
 
 from noise.protocol.encoding import Codec
 from noise.protocol.envelope import BUNDLE_WIRE, Bundle, BundleWire, Recipients, split_commons
-from noise.protocol.errors import Rejected
+from noise.protocol.errors import NoiseError, Rejected
 from noise.protocol.frames import Receipt, SignedManifest
-from noise.protocol.identifiers import make_seq, make_seqs
+from noise.protocol.identifiers import device_id_of, make_seq, make_seqs
 from noise.protocol.merkle import Tree, leaf_hashes
 from noise.protocol.statements import message_leaves
 from noise.store.base import LANE_BITS, BundleRow, StatementRow, Store, StoreCorrupt
@@ -34,6 +34,20 @@ def stored_bundle(row: BundleRow) -> Bundle:
     return bundle
 
 
+def check_row(row: BundleRow) -> None:
+    """The columns of a stored bundle say what its signed body says. Raises StoreCorrupt."""
+    try:
+        wire = _WIRE.decode(row.body)
+    except NoiseError:
+        wire = None
+    if wire is None or (row.sender, row.first_ctr, row.n_messages) != (
+        device_id_of(wire.key),
+        wire.first_ctr,
+        len(wire.rows),
+    ):
+        raise StoreCorrupt(f"bundle {row.bundle_id} is damaged: restore the newest good copy and run noise fsck")
+
+
 def stored_leaf_hashes(row: BundleRow, bundle: Bundle) -> list[bytes]:
     """Leaf hashes of a stored bundle's messages at the positions that its lane gave them."""
     lane = row.bundle_id & ((1 << LANE_BITS) - 1)
@@ -54,14 +68,14 @@ async def find_receipt(store: Store, last_id: int, bundle: Bundle) -> Receipt:
     for other in await store.bundles_of(row.epoch, lane):
         hashes += stored_leaf_hashes(other, stored_bundle(other))
     first_seq = make_seq(row.epoch, lane, row.first_pos)
-    return make_receipt(manifest.statement, Tree(hashes), first_seq, row.first_pos, row.count)
+    return make_receipt(manifest.statement, Tree(hashes), first_seq, row.first_pos, row.n_messages)
 
 
 async def _find_row(store: Store, last_id: int, first_ctr: int) -> BundleRow:
     bundle_id = last_id
     for _ in range(STEPS_MAX):
         row = (await store.bundles_by_id([bundle_id])).get(bundle_id) if bundle_id >= 0 else None
-        if row is None or row.first_ctr + row.count <= first_ctr:
+        if row is None or row.first_ctr + row.n_messages <= first_ctr:
             raise Rejected("these counters were skipped and cannot be used any more", code="counter-conflict")
         if row.first_ctr == first_ctr:
             return row

@@ -46,7 +46,7 @@ class SenderTable:
 
     def sealed(self, row: BundleRow) -> None:
         """A bundle became part of a manifest, now or (in a replay) once."""
-        next_ctr = row.first_ctr + row.count
+        next_ctr = row.first_ctr + row.n_messages
         if next_ctr > self.get(row.sender).next_ctr:
             self._senders[row.sender] = Sender(next_ctr, row.bundle_id)
             self._writeback.changed(row.sender, row.epoch)

@@ -83,7 +83,7 @@ class StatementRow(NamedTuple):
 class BundleRow(NamedTuple):
     """A device's bundle. `first_pos`: u48, its first message's position in (epoch, lane). `sender`: 32 bytes.
 
-    `first_ctr`: u64. `count`: u32, of messages. `prev_id`: the sender's previous bundle, in whatever lane; -1 is none.
+    `first_ctr`: u64. `n_messages`: u32. `prev_id`: the sender's previous bundle, in whatever lane; -1 is none.
     """
 
     bundle_id: int
@@ -91,7 +91,7 @@ class BundleRow(NamedTuple):
     first_pos: int
     sender: bytes
     first_ctr: int
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a row
+    n_messages: int
     prev_id: int
     body: bytes
 

@@ -211,9 +211,16 @@ BUNDLE_TYPES = (int, int, int, bytes, int, int, int, bytes)
 
 
 def bundle_row(
-    bundle_id: int, epoch: int, first_pos: int, sender: bytes, first_ctr: int, count: int, prev_id: int, body: bytes
+    bundle_id: int,
+    epoch: int,
+    first_pos: int,
+    sender: bytes,
+    first_ctr: int,
+    n_messages: int,
+    prev_id: int,
+    body: bytes,
 ) -> BundleRow:
-    return BundleRow(bundle_id, epoch, first_pos, sender, first_ctr & U64_MASK, count, prev_id, body)
+    return BundleRow(bundle_id, epoch, first_pos, sender, first_ctr & U64_MASK, n_messages, prev_id, body)
 
 
 def select_bundles(connection: sqlite3.Connection, first_id: int, next_id: int) -> list[BundleRow]:

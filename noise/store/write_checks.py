@@ -51,7 +51,7 @@ def check_bundles(write: ManifestWrite) -> None:
             raise StoreConflict(f"bundle {row.bundle_id} starts at position {row.first_pos}, after {last_pos}")
         if len(row.sender) != HASH_BYTES:
             raise StoreConflict(f"bundle {row.bundle_id} has a sender of {len(row.sender)} bytes")
-        if not (0 <= row.first_ctr <= U64_MAX and 0 <= row.count <= U32_MAX and -1 <= row.prev_id <= NUMBER_MAX):
+        if not (0 <= row.first_ctr <= U64_MAX and 0 <= row.n_messages <= U32_MAX and -1 <= row.prev_id <= NUMBER_MAX):
             raise StoreConflict(f"bundle {row.bundle_id} has a counter, a count or a prev_id that does not fit")
         next_id += ID_STEP
         last_pos = row.first_pos

@@ -80,6 +80,7 @@ _HEADERS_OF_STATUS: Final = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "2"},
 }
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _FAILURE_DETAIL: Final = "the server failed; its log says where"
 
 
@@ -89,7 +90,7 @@ def make_problem(code: str, detail: str) -> Response:
         code, detail = "internal", _FAILURE_DETAIL
     status = STATUS_OF_CODE[code]
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "code": code, "detail": detail}
-    headers = _HEADERS_OF_STATUS.get(status)
+    headers = _HEADERS | _HEADERS_OF_STATUS.get(status, {})
     return Response(encode_json(body), status.value, headers, content_type="application/problem+json")
 
 

@@ -229,8 +229,8 @@ def misshapen_manifests():
         {"sender": b"short"},
         {"first_ctr": -1},
         {"first_ctr": 2**64},
-        {"count": -1},
-        {"count": 2**32},
+        {"n_messages": -1},
+        {"n_messages": 2**32},
         {"prev_id": -2},
     ):
         yield write._replace(bundles=[first, second._replace(**change)])

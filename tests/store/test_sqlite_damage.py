@@ -160,7 +160,9 @@ async def test_unreadable_message(path):
     with trio.fail_after(TEST_SECONDS):
         await make_store(path)
         content = path.read_bytes()
-        damaged = content.replace(b"tablerostersrosters", b"table\xffostersrosters").replace(b"CREATE", b"CREATX")
+        damaged = content.replace(b"tablerostersrosters", b"table\xffostersrosters").replace(
+            b"CREATE TABLE rosters", b"CREATX TABLE rosters"
+        )
         assert len(damaged) == len(content)
         path.write_bytes(damaged)
         await open_refused(path, StoreCorrupt)

@@ -6,11 +6,12 @@ reads both), a NamedTuple is an object. A module `make_<topic>.py` offers `vecto
 
 import importlib
 import json
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-DIRECTORY = Path(__file__).parent
+from tests.vectors.make_merkle import DIRECTORY, as_text
+
+__all__ = ["DIRECTORY", "as_text", "makers", "read", "readable", "refusal_of", "write"]
 
 
 def readable(value: Any) -> Any:
@@ -46,7 +47,7 @@ def read(name: str) -> Any:
 
 def write(files: dict[str, Any]) -> None:
     for name, content in files.items():
-        (DIRECTORY / name).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        (DIRECTORY / name).write_text(as_text(content), "utf-8")
 
 
 if __name__ == "__main__":

@@ -92,8 +92,6 @@ def describe_messages(bundle: Bundle) -> list[dict[str, Any]]:
 
 def describe_bundle(bundle: Bundle) -> dict[str, Any]:
     return {
-        "sets": describe_sets(bundle),
-        "messages": describe_messages(bundle),
         "root": bundle.root,
         "header": BUNDLE_HEADER.decode(bundle.body),
         "body": bundle.body,
@@ -182,6 +180,8 @@ def vectors() -> dict[str, Any]:
     content = {
         "origin": ORIGIN,
         "seed": seed_of("alice"),
+        "sets": describe_sets(good),
+        "messages": describe_messages(good),
         "bundle": describe_bundle(good),
         "recipients": [{"env_salt": s.env_salt, "device_ids": s.device_ids, "root": s.root} for s in sets],
         "refused": refused,

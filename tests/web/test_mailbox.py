@@ -142,7 +142,7 @@ async def test_without_a_token_there_is_nothing_to_read(tmp_path: Path) -> None:
             token = (await face.log_in(Device("alice"))).removeprefix("Bearer ")
 
             async def code(**headers: str) -> str:
-                answer = await face.ask("GET", "/v1/mailbox", **headers)
+                answer = await face.ask("GET", "/v1/mailbox", b"", **headers)
                 assert (answer.status, answer.headers[b"www-authenticate"]) == (401, b"Bearer")
                 return problem_code(answer)
 

@@ -1,0 +1,200 @@
+"""A WebSocket server that speaks a provider's role as each test scripts it, over real sockets.
+
+Must not know: the SDK. What it says is signed by a TinyProvider; what it hears is checked as a provider would.
+"""
+
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import NoReturn
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, WebSocketServer
+
+from noise.protocol.delta import RecipientLists
+from noise.protocol.envelope import open_bundle
+from noise.protocol.frames import (
+    ACK_BODY,
+    AckBody,
+    AckFrame,
+    AuthFrame,
+    BundleFrame,
+    ChallengeFrame,
+    Cursor,
+    DeltaFrame,
+    Frame,
+    PingFrame,
+    PongFrame,
+    ReceiptFrame,
+)
+from noise.protocol.limits import CHALLENGE_MS
+from noise.protocol.push_session import PushRole, PushSession
+from noise.protocol.signing import verify_strict
+from noise.web.auth import check_auth
+from tests.client.tiny_provider import TinyProvider
+from tests.vectors.cast import CREATED_MS, ORIGIN
+
+NONCE = b"n" * 32
+
+
+class Gone(Exception):
+    """The client has closed the connection."""
+
+
+@dataclass(eq=False)
+class Session:
+    """The server's end of one connection. `number`: which connection of the test it is, from 0."""
+
+    ws: WebSocketConnection
+    number: int
+    host: str
+    push: PushSession = field(default_factory=lambda: PushSession(PushRole.SERVER, binary=True))
+    lists: RecipientLists = field(default_factory=RecipientLists)
+    device_id: bytes = b""
+    cursor: Cursor | None = None
+
+    async def send(self, frame: Frame) -> None:
+        try:
+            await self.ws.send_message(self.push.send(frame))
+        except ConnectionClosed:
+            raise Gone from None
+
+    async def receive(self) -> Frame:
+        try:
+            return self.push.receive(await self.ws.get_message())
+        except ConnectionClosed:
+            raise Gone from None
+
+    async def receive_a(self, kind: type[Frame]) -> Frame:
+        """The next frame of this kind; others are dropped."""
+        while not isinstance(frame := await self.receive(), kind):
+            pass
+        return frame
+
+    async def let_in(self, origin: bytes = ORIGIN) -> AuthFrame:
+        """Challenge the client, and check its proof as the provider does."""
+        await self.send(ChallengeFrame(origin, NONCE, CHALLENGE_MS, CREATED_MS))
+        auth = await self.receive()
+        assert isinstance(auth, AuthFrame)
+        self.device_id = check_auth(
+            auth.proof, origin=origin, nonce=NONCE, audience=self.host, purpose="push", now_ms=CREATED_MS
+        )
+        self.cursor = auth.cursor
+        return auth
+
+    async def send_delta(self, provider: TinyProvider, records_max: int = 2**32) -> None:
+        """What the client does not have yet."""
+        assert self.cursor is not None
+        delta, self.cursor = provider.delta(self.device_id, self.cursor, self.lists, records_max)
+        await self.send(DeltaFrame(delta))
+
+    async def end(self, code: int) -> NoReturn:
+        """Close with this code; the script ends here."""
+        await self.ws.aclose(code, "as the test says")
+        raise Gone
+
+
+def in_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """A test that fails when it takes too long."""
+
+    @wraps(test)
+    async def run(*arguments: object, **named: object) -> None:
+        with trio.fail_after(20):
+            await test(*arguments, **named)
+
+    return run
+
+
+Script = Callable[[Session], Awaitable[None]]
+
+
+@dataclass
+class Scripted:
+    """A server that is up. `sessions`: all that there were."""
+
+    url: str
+    sessions: list[Session] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def serving(script: Script, port: int = 0, ssl_context: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
+    """Run a script for each connection; its end ends the connection without a close frame."""
+    listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    server = Scripted(f"{'https' if ssl_context else 'http'}://127.0.0.1:{port}")
+    if ssl_context:
+        listeners = [trio.SSLListener(listener, ssl_context, https_compatible=True) for listener in listeners]
+
+    async def handle(request: WebSocketRequest) -> None:
+        host = request._event.host
+        ws = await request.accept(subprotocol="noise.v1")
+        session = Session(ws, len(server.sessions), host)
+        server.sessions.append(session)
+        try:
+            await script(session)
+        except Gone:
+            pass
+        finally:
+            await trio.aclose_forcefully(ws._stream)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(WebSocketServer(handle, listeners, max_message_size=1 << 24).run)
+        yield server
+        nursery.cancel_scope.cancel()
+
+
+class Provider:
+    """An honest provider for any number of connections. `acks`: what devices have acknowledged."""
+
+    def __init__(self) -> None:
+        self.tiny = TinyProvider()
+        self.acks: list[AckBody] = []
+        self.bundles: list[bytes] = []
+        self._sessions: set[Session] = set()
+        self._heard = trio.Event()
+
+    async def serve(self, session: Session) -> None:
+        """A Script."""
+        await session.let_in()
+        await session.send_delta(self.tiny)
+        self._sessions.add(session)
+        try:
+            while True:
+                await self.hear(session, await session.receive())
+        finally:
+            self._sessions.discard(session)
+
+    async def hear(self, session: Session, frame: Frame) -> None:
+        if isinstance(frame, BundleFrame):
+            self.bundles.append(frame.bundle)
+            receipt = self.tiny.submit(open_bundle(frame.bundle, ORIGIN))
+            await session.send(ReceiptFrame(frame.request, receipt))
+            await self.publish()
+        elif isinstance(frame, AckFrame):
+            ack = ACK_BODY.decode(frame.body)
+            verify_strict(ack.key, frame.signature, "ack", ORIGIN, frame.body)
+            self.acks.append(ack)
+        elif isinstance(frame, PingFrame):
+            await session.send(PongFrame(frame.token))
+        self._heard.set()
+        self._heard = trio.Event()
+
+    async def publish(self) -> None:
+        """Push what is new to everybody."""
+        for session in list(self._sessions):
+            try:
+                await session.send_delta(self.tiny)
+            except Gone:
+                self._sessions.discard(session)
+
+    async def wait_heard(self, is_true: Callable[[], bool]) -> None:
+        """Until it holds, which is asked after each frame that came."""
+        while not is_true():
+            await self._heard.wait()
+
+
+def lines_of(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,66 @@
+"""A provider whose state is a `MemoryStore`: opened, stopped or crashed, and opened again over what survived.
+
+Knows nothing of what a test does to it. The keys are files, as everywhere; so is the high-water mark.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from noise.config import ServeOptions
+from noise.keys import HighWater, KeyRing
+from noise.node import ROOT_KEY, Node, _next_roster, _sealed_epochs, build_node
+from noise.protocol.identifiers import origin_of
+from noise.protocol.signing import SIGNED
+from noise.protocol.statements import Parameters
+from noise.store.base import Store
+from noise.store.memory import MemoryStore
+from tests.pipeline.harness import options
+
+PARAMETERS = Parameters(1, 1_000, 10_000)  # those of harness.options: serving with them needs no second roster
+
+
+class Keys:
+    """A provider's keys and its first roster: any number of worlds can begin with them."""
+
+    def __init__(self, directory: Path, inboxes: int = 1, outboxes: int = 1) -> None:
+        self.ring = KeyRing(directory)
+        self.root = self.ring.create(ROOT_KEY)
+        self.origin = origin_of(self.root.public_key)
+        self.first_roster = _next_roster(self.ring, self.root, [], 0, (inboxes, outboxes), PARAMETERS)
+
+
+async def first_store(keys: Keys) -> MemoryStore:
+    """As `noise init` leaves it."""
+    store = MemoryStore()
+    await store.add_roster(1, SIGNED.encode(keys.first_roster))
+    return store
+
+
+@asynccontextmanager
+async def opened(store: Store, keys: Keys, chosen: ServeOptions) -> AsyncIterator[Node]:
+    """What `open_node` does, over an open store. `chosen.data`: where the high-water mark is, made if need be."""
+    if not (chosen.data / "high-water").exists():
+        HighWater(chosen.data).create()
+    high_water = HighWater(chosen.data)
+    high_water.open(await _sealed_epochs(store), store.next_epoch)
+    try:
+        yield await build_node(chosen, keys.ring, keys.root, store, high_water)
+    finally:
+        high_water.close()
+
+
+@asynccontextmanager
+async def running_on(store: Store, keys: Keys, chosen: ServeOptions) -> AsyncIterator[Node]:
+    """A provider whose pipeline runs; stopped gracefully at the block's end."""
+    async with opened(store, keys, chosen) as node, trio.open_nursery() as nursery:
+        nursery.start_soon(node.pipeline.run)
+        await node.pipeline.fanout.ready.wait()
+        yield node
+        node.pipeline.stop()
+
+
+def shaped(data: Path, inboxes: int = 1, outboxes: int = 1, topology: str = "parallel") -> ServeOptions:
+    return options(data, topology, inboxes, outboxes)
