@@ -25,7 +25,8 @@ FUNCTION_LINES_MAX = 75  # "near 70": what fits on a screen
 
 # Top to bottom. A module imports from its own room and from the rooms below; rooms on one line do not see each other.
 LAYERS = (
-    ("noise.cli", "noise.__main__"),
+    ("noise.__main__",),
+    ("noise.cli",),
     ("noise.node",),
     ("noise.web",),
     ("noise.pipeline",),

@@ -15,10 +15,11 @@ _BODY: Codec[AckBody] = ACK_BODY
 
 
 class AckTable:
-    """Acks that wait to be written."""
+    """Acks that wait to be written, and how far each device had come in this run."""
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, tuple[int, bytes]] = {}
+        self._waiting: dict[bytes, bytes] = {}
+        self._reached: dict[bytes, int] = {}
 
     def accept(self, ack: AckFrame, origin: bytes, device_id: bytes) -> None:
         """Raises DecodeError, SignatureError or Rejected."""
@@ -28,11 +29,12 @@ class AckTable:
         if body.device_id != device_id or device_id_of(body.key) != device_id:
             raise SignatureError("an ack for another device", code="wrong-key")
         verify_strict(body.key, ack.signature, "ack", origin, ack.body)
-        if body.hist_next >= self._waiting.get(device_id, (0, b""))[0]:
-            self._waiting[device_id] = (body.hist_next, SIGNED.encode(Signed(ack.body, ack.signature)))
+        if body.hist_next >= self._reached.get(device_id, 0):
+            self._reached[device_id] = body.hist_next
+            self._waiting[device_id] = SIGNED.encode(Signed(ack.body, ack.signature))
 
     def take_rows(self, next_epoch: int) -> tuple[list[CacheRow], int]:
         """(rows to write with this epoch, `next_epoch`): nothing of acks is ever replayed."""
-        rows = [CacheRow(device_id, signed) for device_id, (_, signed) in self._waiting.items()]
+        rows = [CacheRow(device_id, signed) for device_id, signed in self._waiting.items()]
         self._waiting.clear()
         return rows, next_epoch

@@ -1,6 +1,6 @@
 """The log of epochs as a Merkle tree whose memory stays small: blocks for ever, leaves only while they are recent.
 
-Knows nothing of what the leaves say. A block is the subtree over 256 leaves: 64 bytes of memory for 256 epochs. Older
+Knows nothing of what the leaves say. A block is the subtree over 256 leaves: some 150 bytes for 256 epochs. Older
 leaves come back from the store, a block at a time, when a client resumes from far behind (`prepare`).
 """
 

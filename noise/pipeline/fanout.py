@@ -61,6 +61,7 @@ class Fanout:
     ) -> None:
         self.view: CommittedEpoch | None = None
         self.ready = trio.Event()
+        self._shown: CommittedEpoch | None = None
         self.on_shown: Callable[[CommittedEpoch], None] = lambda _: None
         """Called after each epoch was pushed to everybody who is live."""
         self._log = log
@@ -81,9 +82,11 @@ class Fanout:
         with committed:
             async for epoch in committed:
                 self.view = epoch
+                self._shown = None  # until everybody who is live has what it brings them
                 self._extensions.clear()
                 self.ready.set()
                 await self._publish(epoch)
+                self._shown = epoch
                 self.on_shown(epoch)
 
     async def _publish(self, epoch: CommittedEpoch) -> None:
@@ -93,8 +96,8 @@ class Fanout:
             prefix = DELTA_PREFIX + outbox.shared
             for mailbox, touched in outbox.touched.items():
                 for subscriber in tuple(subscribers.get(mailbox, ())):
-                    if subscriber.cursor.log_size > epoch.epoch:
-                        continue  # it came while this epoch was being shown, and caught up over it
+                    if id(subscriber) not in self._silent_since or subscriber.cursor.log_size > epoch.epoch:
+                        continue  # it left, or it came and caught up, while this epoch was being shown
                     frame = self._live_frame(prefix, epoch, outbox.states.prove(touched.key), touched, subscriber)
                     self._push(subscriber, frame)
                     pushed += 1
@@ -171,6 +174,7 @@ class Fanout:
         return encoded
 
     def _push(self, subscriber: Subscriber, frame: bytes) -> None:
+        """To a subscriber that has joined and not left."""
         self._silent_since[id(subscriber)] = (subscriber, trio.current_time())
         self._silent_since.move_to_end(id(subscriber))
         subscriber.push_nowait(frame)
@@ -202,9 +206,9 @@ class Fanout:
             silent_before = trio.current_time() - self._heartbeat_s
             while self._silent_since:
                 subscriber, since = next(iter(self._silent_since.values()))
-                if since > silent_before or self.view is None:
+                if since > silent_before or self._shown is None:
                     break
-                self._push(subscriber, self._heartbeat(self.view, subscriber))
+                self._push(subscriber, self._heartbeat(self._shown, subscriber))
                 await trio.lowlevel.checkpoint()
 
     def _states_of(self, view: CommittedEpoch, mailbox: bytes) -> StateMap[History]:

@@ -111,6 +111,8 @@ class Replay:
             raise StoreCorrupt("the epoch ran under a roster that did not bind it")
         if record.roster_hash != self._roster_hash:
             self._roster_hash = record.roster_hash
+            named = {entry.actor for entry in roster.actors}
+            self._previous = {actor: h for actor, h in self._previous.items() if actor in named}
             outboxes = actors_of(roster, Role.OUTBOX)
             placement = Rendezvous(outboxes)
             kept = [item for states in self._maps for item in states.items()]

@@ -4,6 +4,7 @@ Knows nothing of recipients' mailboxes, of other lanes, or of who is connected. 
 before `admit` returns; what was admitted is sealed, and what is sealed is never dropped.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -21,6 +22,8 @@ from noise.protocol.identifiers import make_seqs
 from noise.protocol.merkle import Tree, leaf_hashes
 from noise.protocol.statements import MANIFEST, hash_manifest, message_leaves
 from noise.store.base import ID_STEP, BundleRow, ManifestWrite, Store
+
+LOGGER = logging.getLogger("noise.pipeline")
 
 _RECIPIENT_IDS_CACHED = 1 << 18
 _REISSUES_WAITING_MAX = 64
@@ -222,5 +225,8 @@ class Inbox:
                     if self._sealing:
                         await self._durable.wait()  # the store does not have the last bundles yet
                     answer(await find_receipt(self._store, last_id, bundle))
-                except NoiseError as refusal:
+                except Rejected as refusal:
                     answer(refusal)
+                except NoiseError as failure:
+                    LOGGER.error("a receipt of lane %d cannot be made again: %s", self.lane, failure)
+                    answer(Rejected("the receipt cannot be looked up now: send again later", code="unavailable"))

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import trio
 
 from noise.protocol.errors import NoiseError
-from noise.protocol.limits import LANES_MAX
+from noise.protocol.limits import LANES_MAX, OUTBOXES_MAX
 
 T = TypeVar("T")
 
@@ -22,8 +22,6 @@ class Topology(NamedTuple):
     """`bundles_per_epoch`: None for as many as fit."""
 
     name: str
-    n_inboxes: int
-    n_outboxes: int
     bundles_per_epoch: int | None
     threads: bool
 
@@ -38,8 +36,8 @@ def make_topology(name: str, n_inboxes: int, n_outboxes: int) -> Topology:
     """Raises NoiseError for shapes that do not exist."""
     if name not in NAMES:
         raise NoiseError(f"no topology {name!r}: choose one of {', '.join(NAMES)}", code="bad-option")
-    if not (1 <= n_inboxes <= LANES_MAX and 1 <= n_outboxes <= LANES_MAX):
-        raise NoiseError(f"inboxes and outboxes: 1 to {LANES_MAX} of each", code="bad-option")
+    if not (1 <= n_inboxes <= LANES_MAX and 1 <= n_outboxes <= OUTBOXES_MAX):
+        raise NoiseError(f"1 to {LANES_MAX} inboxes and 1 to {OUTBOXES_MAX} outboxes", code="bad-option")
     if name == "central" and (n_inboxes, n_outboxes) != (1, 1):
         raise NoiseError("central has one inbox and one outbox: choose parallel for more", code="bad-option")
-    return Topology(name, n_inboxes, n_outboxes, 1 if name == "central" else None, name == "multithreaded")
+    return Topology(name, 1 if name == "central" else None, name == "multithreaded")

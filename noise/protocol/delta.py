@@ -272,10 +272,11 @@ def open_section(
     if len(rows) != len(chosen):
         raise DecodeError("section rows do not match its indexes")
     check_limits(section.first_ctr, section.n_envelopes, rows)
-    if max([row[0] for row in rows]) >= len(section.roots):
-        raise DecodeError("section row refers to no recipient list")
+    used = list(dict.fromkeys([row[0] for row in rows]))
+    if used != list(range(len(section.roots))) or len(set(section.roots)) != len(used):
+        raise DecodeError("recipient roots must stand in the order of their first use, each once")
     first_epoch, lane, first_pos = parse_seq(section.first_seq)
-    if first_epoch != epoch or first_pos + section.n_envelopes > 1 << 48:
+    if first_epoch != epoch:
         raise DecodeError("section positions are outside of its epoch")
     recipients = [recipients_of(root) for root in section.roots]
     if any(members.index(mailbox) < 0 for members in recipients):

@@ -27,6 +27,7 @@ from noise.protocol.identifiers import device_id_of
 from noise.protocol.limits import (
     BUNDLE_BYTES_MAX,
     BUNDLE_MESSAGES_MAX,
+    BUNDLE_RECIPIENT_IDS_MAX,
     CIPHERTEXT_BYTES_MAX,
     MESSAGE_BYTES_MAX,
     RECIPIENTS_MAX,
@@ -371,6 +372,8 @@ def check_sender(sender: bytes, recipients: Sequence[Recipients]) -> None:
 
 
 def _check_sets(wire: BundleWire) -> None:
+    if sum([len(recipient_set.device_ids) for recipient_set in wire.sets]) > BUNDLE_RECIPIENT_IDS_MAX:
+        raise Rejected(f"a bundle names at most {BUNDLE_RECIPIENT_IDS_MAX} recipients", code="too-many-recipients")
     used = list(dict.fromkeys([row[0] for row in wire.rows]))
     if used != list(range(len(wire.sets))) or len(set(wire.sets)) < len(wire.sets):
         raise DecodeError("recipient sets must stand in the order of their first use, once each")

@@ -5,8 +5,8 @@ next state with the deliveries that it proves; the caller stores both in one tra
 After "Parse, verify, then commit" of python-tuf's `trusted_metadata_set`, and the client of RFC 9162.
 """
 
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Annotated, NamedTuple
 
 from noise.protocol.checkpoint import Checkpoint, log_name_of, verify_checkpoint
@@ -38,7 +38,7 @@ from noise.protocol.history import (
     next_record,
     own_ciphertexts_root,
 )
-from noise.protocol.identifiers import NO_EPOCH, Actor, Role, make_seqs, parse_actor, parse_seq
+from noise.protocol.identifiers import NO_EPOCH, Actor, Role
 from noise.protocol.merkle import (
     EMPTY_RANGE,
     EMPTY_ROOT,
@@ -47,17 +47,16 @@ from noise.protocol.merkle import (
     leaf_hash,
     leaf_hashes,
     make_range,
-    root_from_subset,
     subtree_spans,
     tree_root,
 )
 from noise.protocol.placement import place_mailbox
+from noise.protocol.receipts import open_receipt
 from noise.protocol.signing import SIGNED, Signed
 from noise.protocol.state_map import MapProof, root_from_proof
 from noise.protocol.statements import (
     EPOCH_HEAD,
     EPOCH_RECORD,
-    MANIFEST,
     NO_OVERRIDES,
     EpochHead,
     EpochRecord,
@@ -65,13 +64,23 @@ from noise.protocol.statements import (
     check_successor,
     hash_head,
     hash_roster,
-    message_leaves,
     open_roster,
     statement_leaf_hash,
     verify_statement,
 )
 
 ROSTERS_KEPT = 64
+_CHECKSUM_BYTES = 8
+
+
+class Bound(NamedTuple):
+    """What a trusted state says of the future: record `hist_size` and all after it are of epoch `log_size` or later."""
+
+    hist_size: U64
+    log_size: U64
+
+
+BOUND = struct_codec(Bound)
 
 
 class Trusted(NamedTuple):
@@ -80,7 +89,8 @@ class Trusted(NamedTuple):
     `rosters`: the last ROSTERS_KEPT, the one in force at the end; receipts of older epochs need the older ones.
     `shared`, `path` and `other` are the last verified delta's: checkpoint, epoch record, epoch head and the way from
     it to `state`, the mailbox's state (None when the map had none). `delivered`: the history up to the last record
-    whose messages were verified; it reaches `state` except in the middle of catching up.
+    whose messages were verified; it reaches `state` except in the middle of catching up. `bounds`: those of earlier
+    states that it has not passed yet.
     """
 
     rosters: tuple[Signed, ...]
@@ -90,6 +100,7 @@ class Trusted(NamedTuple):
     other: OtherLeaf | None
     state: MailboxState | None
     delivered: History | None
+    bounds: tuple[Bound, ...]
 
 
 class Step(NamedTuple):
@@ -102,7 +113,7 @@ class Step(NamedTuple):
     counters: dict[bytes, int]
 
 
-NOTHING = Trusted((), EMPTY_RANGE, None, (), None, None, None)
+NOTHING = Trusted((), EMPTY_RANGE, None, (), None, None, None, ())
 """What a client trusts before its first delta: the origin that it pinned, and nothing else."""
 
 
@@ -116,23 +127,30 @@ class _StoredTrust(NamedTuple):
     state: Annotated[MailboxState | None, optional(MAILBOX_STATE)]
     delivered: Annotated[MailboxState | None, optional(MAILBOX_STATE)]
     delivered_peaks: Hashes
+    bounds: Annotated[tuple[Bound, ...], list_of(BOUND)]
 
 
 _STORED_TRUST = struct_codec(_StoredTrust)
 
 
 def encode_trusted(trusted: Trusted) -> bytes:
-    """One blob for a trust store."""
-    rosters, log, shared, path, other, state, delivered = trusted
+    """One blob for a trust store, with a checksum: what a disk does to it must not look like a lie of the provider."""
+    rosters, log, shared, path, other, state, delivered, bounds = trusted
     reached, peaks = (delivered.state, delivered.records.peaks) if delivered else (None, ())
-    return _STORED_TRUST.encode(_StoredTrust(rosters, log.size, log.peaks, shared, path, other, state, reached, peaks))
+    stored = _StoredTrust(rosters, log.size, log.peaks, shared, path, other, state, reached, peaks, bounds)
+    encoded = _STORED_TRUST.encode(stored)
+    return sha256(encoded).digest()[:_CHECKSUM_BYTES] + encoded
 
 
 def parse_trusted(data: bytes) -> Trusted:
     """The exact inverse of `encode_trusted`. Raises DecodeError or ProofError."""
-    t = _STORED_TRUST.decode(data)
+    checksum, encoded = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
+    if sha256(encoded).digest()[:_CHECKSUM_BYTES] != checksum:
+        raise DecodeError("the stored trust is damaged: restore it from a copy")
+    t = _STORED_TRUST.decode(encoded)
+    log = make_range(t.log_size, t.log_peaks)
     delivered = History(t.delivered, make_range(t.delivered.hist_size, t.delivered_peaks)) if t.delivered else None
-    return Trusted(t.rosters, make_range(t.log_size, t.log_peaks), t.shared, t.path, t.other, t.state, delivered)
+    return Trusted(t.rosters, log, t.shared, t.path, t.other, t.state, delivered, t.bounds)
 
 
 class Follower:
@@ -196,10 +214,15 @@ class Follower:
             raise ProofError("unknown placement", code="wrong-placement")
         head = self._check_head(delta, record, roster)
         state = self._check_state(delta, head, record)
+        bounds = (*old.bounds, Bound(old.state.hist_size if old.state else 0, old.log.size))
         find = _finder(delta, lists)
-        delivered, deliveries = self._check_history(delta, state, record, find)
+        delivered, deliveries = self._check_history(delta, state, record, bounds, find)
         _check_tail(old.state, state, delivered, delta.tail_hashes)
-        trusted = Trusted(rosters, log, delta.shared, delta.path, delta.other, state, delivered)
+        reached, size = (h.hist_size if h else 0 for h in (delivered and delivered.state, state))
+        if reached < size and not deliveries:
+            raise ProofError("records are there, and none of them came", code="withheld")
+        ahead = tuple(bound for bound in bounds if reached <= bound.hist_size < size)
+        trusted = Trusted(rosters, log, delta.shared, delta.path, delta.other, state, delivered, ahead)
         return Step(trusted, record.epoch, record.time_ms, deliveries, self._check_counters(deliveries))
 
     def _check_rosters(self, delta: Delta) -> tuple[tuple[Signed, ...], Roster]:
@@ -210,6 +233,8 @@ class Follower:
             roster = open_roster(candidate, self.origin)
             if rosters:
                 check_successor(rosters[-1], roster)
+                if roster.valid_from_epoch < self.trusted.log.size:
+                    raise ProofError("a roster for epochs that were verified under another", code="wrong-roster")
             rosters.append(candidate)
         if roster is None:
             raise DecodeError("a first delta needs a roster", code="no-roster")
@@ -248,13 +273,18 @@ class Follower:
         if old is not None:
             if (state.gen, state.since_epoch) != (old.gen, old.since_epoch):
                 raise ProofError("the mailbox changed its generation", code="wrong-state")
-            grew = state.hist_size > old.hist_size and state.total > old.total and state.last_epoch > old.last_epoch
-            if state != old and not (grew and state.last_seq > old.last_seq):
-                raise ProofError("the mailbox's state went back", code="mailbox-rollback")
+            grew = state.hist_size > old.hist_size and state.total > old.total and state.last_seq > old.last_seq
+            if state != old and not (grew and state.last_epoch >= self.trusted.log.size):
+                raise ProofError("the mailbox's state went back, or grew in the past", code="mailbox-rollback")
         return state
 
     def _check_history(
-        self, delta: Delta, state: MailboxState | None, record: EpochRecord, find: Callable[[bytes], Recipients]
+        self,
+        delta: Delta,
+        state: MailboxState | None,
+        record: EpochRecord,
+        bounds: Sequence[Bound],
+        find: Callable[[bytes], Recipients],
     ) -> tuple[History | None, list[Delivery]]:
         delivered = self.trusted.delivered
         deliveries: list[Delivery] = []
@@ -266,8 +296,11 @@ class Follower:
                 delivered = new_history(self.mailbox, state.since_epoch)
                 if HISTORY_RECORD.decode(entry.record).epoch != state.since_epoch:
                     raise ProofError("the first record is not of the mailbox's first epoch", code="bad-history")
+            index = delivered.state.hist_size
             delivered, new = self._check_entry(entry, delivered, record.epoch, find)
             deliveries += new
+            if any(index >= bound.hist_size and delivered.state.last_epoch < bound.log_size for bound in bounds):
+                raise ProofError("a record of an epoch in which nothing had arrived", code="bad-history")
             if boundary is not None and delivered.state.hist_size == boundary.hist_size and delivered.state != boundary:
                 raise ProofError("history does not lead to the state that was trusted", code="bad-history")
         return delivered, deliveries
@@ -281,12 +314,17 @@ class Follower:
             raise ProofError("history record out of its order", code="bad-history")
         deliveries: list[Delivery] = []
         own: list[tuple[bytes, bytes]] = []
+        next_seq = 0
         for section in entry.sections:
+            first_seq = int.from_bytes(section.first_seq, "big")
+            if first_seq < next_seq:
+                raise ProofError("sections are out of order, or overlap", code="bad-order")
+            next_seq = first_seq + section.n_envelopes
             opened = open_section(section, self.origin, self.mailbox, record.epoch, find)
             deliveries += opened.deliveries
             own += opened.own_ciphertexts
-        if not deliveries or any(a.seq >= b.seq for a, b in pairwise(deliveries)):
-            raise ProofError("deliveries must be there and strictly increase", code="bad-order")
+        if not deliveries:
+            raise ProofError("a history record without deliveries", code="bad-history")
         delta_root = tree_root(leaf_hashes([delivery.leaf for delivery in deliveries]))
         expected = next_record(delivered, record.epoch, len(deliveries), delta_root, own_ciphertexts_root(own))
         if record != expected:
@@ -311,30 +349,10 @@ class Follower:
         Raises ProviderMisbehaved.
         """
         try:
-            return self._check_receipt(receipt, bundle)
+            return open_receipt(receipt, bundle, self.origin, self.rosters)
         except NoiseError as error:
             evidence = (SIGNED.encode(Signed(*receipt.manifest)), bundle.body)
             raise ProviderMisbehaved(error.detail, code=error.code, evidence=evidence) from error
-
-    def _check_receipt(self, receipt: Receipt, bundle: Bundle) -> list[bytes]:
-        signed = Signed(*receipt.manifest)
-        manifest = MANIFEST.decode(signed.body)
-        epoch, lane, first_pos = parse_seq(receipt.first_seq)
-        roster = next((r for r in reversed(self.rosters) if r.valid_from_epoch <= epoch), None)
-        if roster is None:
-            raise DecodeError("no roster is known for the epoch of the receipt", code="no-roster")
-        inbox = {entry.lane: entry.inbox for entry in roster.lanes}.get(lane)
-        if (manifest.origin, manifest.epoch, manifest.lane, manifest.actor) != (self.origin, epoch, lane, inbox):
-            raise ProofError("the manifest of another lane, origin or epoch", code="wrong-manifest")
-        verify_statement(signed, "manifest", roster, parse_actor(manifest.actor), manifest.incarnation)
-        if first_pos + bundle.count > manifest.n_messages:
-            raise ProofError("positions beyond the manifest", code="wrong-manifest")
-        seqs = make_seqs(epoch, lane, first_pos, bundle.count)
-        hashes = leaf_hashes(message_leaves(bundle, seqs))
-        positions = range(first_pos, first_pos + bundle.count)
-        if root_from_subset(manifest.n_messages, positions, hashes, receipt.proof) != manifest.root:
-            raise ProofError("the bundle is not in the manifest", code="bad-receipt")
-        return seqs
 
 
 def new_lists(delta: Delta) -> list[Recipients]:

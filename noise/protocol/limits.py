@@ -6,6 +6,9 @@ Knows nothing of who enforces them.
 RECIPIENTS_MAX = 1024
 """Devices an envelope names, its sender included: a recipient list of 32 KiB, an inclusion proof of 10 hashes."""
 
+BUNDLE_RECIPIENT_IDS_MAX = 4096
+"""Recipient ids in all sets of a bundle together: each may make a mailbox, and costs four hashes before a refusal."""
+
 BUNDLE_MESSAGES_MAX = 256
 """Envelopes under one signature: the signature's cost per message is then under 1 us."""
 
@@ -36,8 +39,11 @@ PAGE_BYTES_MAX = 1 << 20
 PAGE_RECORDS_MAX = 256
 """History records in one catch-up page."""
 
-LANES_MAX = 1024
-"""Inboxes or outboxes of one provider: a lane and a bundle's number share 63 bits in the store."""
+LANES_MAX = 16
+"""Inboxes of one provider: each takes a bundle into any epoch, and all of them must fit into one delta."""
+
+OUTBOXES_MAX = 1024
+"""Outboxes of one provider: a roster must fit into 64 KiB."""
 
 CONNECTION_RECIPIENT_IDS_MAX = 4096
 """Recipient ids that both ends of a push connection remember, oldest list forgotten first: 128 KiB."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, NamedTuple
 
+from noise.protocol.checkpoint import log_name_of
 from noise.protocol.encoding import (
     U16,
     U32,
@@ -213,7 +214,7 @@ ROSTER = struct_codec(Roster, record_type=8, check=_check_roster)
 def open_roster(signed: Signed, origin: bytes) -> Roster:
     """Decode and verify a roster against a pinned origin. Raises DecodeError or SignatureError."""
     roster = ROSTER.decode(signed.body)
-    if roster.origin != origin or origin_of(roster.root_key) != origin:
+    if roster.origin != origin or origin_of(roster.root_key) != origin or roster.log_name != log_name_of(origin):
         raise SignatureError("the roster is another provider's", code="wrong-origin")
     verify_strict(roster.root_key, signed.signature, "roster", origin, signed.body)
     keys = [roster.root_key, *(entry.key for entry in roster.actors)]

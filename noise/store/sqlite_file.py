@@ -184,7 +184,7 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
 def check_place(path: Path) -> None:
     """Raises StoreMissing, StoreCorrupt, StoreFailed."""
     if not path.exists():
-        raise StoreMissing(f"there is no store at {path}: `noise init` makes one, or correct the path")
+        raise StoreMissing(f"there is no store at {path}: put the newest one back, or correct the path")
     if not path.is_file():
         raise StoreCorrupt(f"{path} is not a file: correct the path")
     if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)):

@@ -11,7 +11,7 @@ from quart import Request
 from quart.typing import ResponseTypes
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
-from werkzeug.exceptions import HTTPException, ServiceUnavailable
+from werkzeug.exceptions import ServiceUnavailable
 
 from noise.protocol.limits import BUNDLE_BYTES_MAX
 from noise.web.negotiation import Form
@@ -28,7 +28,7 @@ BODIES_BYTES_MAX: Final = 256 << 20
 """All bodies together, in both directions."""
 
 SMALL_BYTES: Final = 16_384
-"""A response that is sent however much the others hold; a refusal has to get through."""
+"""What a body may hold however much the others do: short messages and refusals have to get through."""
 
 _BUSY: Final = "too many requests at once: send again later"
 
@@ -62,17 +62,15 @@ class BudgetedBody(TrioBody):
         self._taken = 0
 
     def append(self, data: bytes) -> None:
-        if self._must_raise is None and not self._budget.has_room(len(data)):
-            self._refuse(ServiceUnavailable(_BUSY))
         if self._must_raise is not None:
+            return
+        if self._taken + len(data) > SMALL_BYTES and not self._budget.has_room(len(data)):
+            self._must_raise = ServiceUnavailable(_BUSY)
+            self.set_complete()
             return
         self._taken += len(data)
         self._budget.used += len(data)
         super().append(data)
-
-    def _refuse(self, error: HTTPException) -> None:
-        self._must_raise = error
-        self.set_complete()
 
     def release(self) -> None:
         self._budget.used -= self._taken

@@ -14,6 +14,8 @@ from noise.web.query import read_query
 
 
 class Health:
+    """Two questions, and no way to change anything."""
+
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 

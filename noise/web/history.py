@@ -71,6 +71,8 @@ _SHARED: Codec[DeltaShared] = DELTA_SHARED
 
 
 class History:
+    """Everything here is public."""
+
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._proving = trio.Semaphore(_PROOFS_AT_ONCE)

@@ -29,6 +29,8 @@ class PageReader:
 
 
 class Mailboxes:
+    """`tokens`: who may read what."""
+
     def __init__(self, gateway: Gateway, tokens: Tokens) -> None:
         self._gateway = gateway
         self._tokens = tokens

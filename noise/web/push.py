@@ -29,7 +29,7 @@ from noise.protocol.frames import (
     encode_frame_json,
     parse_frame,
 )
-from noise.protocol.limits import BUNDLE_BYTES_MAX, CHALLENGE_MS
+from noise.protocol.limits import BUNDLE_BYTES_MAX
 from noise.protocol.push_session import CloseCode, PushRole, PushSession
 from noise.web.auth import check_auth
 from noise.web.gateway import Gateway
@@ -67,7 +67,13 @@ class Connection:
 
     def push_nowait(self, frame: bytes) -> None:
         """An encoded delta frame, as bytes or as the readable twin of them."""
-        self._websocket.send_nowait(frame if self.session.binary else encode_frame_json(parse_frame(frame)))
+        if self.session.binary:
+            self._websocket.send_nowait(frame)
+            return
+        try:
+            self._websocket.send_nowait(encode_frame_json(parse_frame(frame)))
+        except NoiseError as error:  # a frame that is too large to be shown
+            self.end(CloseCode.UNAVAILABLE, f"{error.code}: {error.detail}")
 
     def send(self, frame: Frame) -> None:
         self._websocket.send_nowait(self.session.send(frame))
@@ -120,7 +126,7 @@ class PushFace:
         gateway = self._gateway
         session = PushSession(PushRole.SERVER, binary=websocket.subprotocol == SUBPROTOCOL_BINARY)
         nonce = secrets.token_bytes(32)
-        challenge = ChallengeFrame(gateway.origin, nonce, CHALLENGE_MS, gateway.time_ms())
+        challenge = ChallengeFrame(gateway.origin, nonce, int(1000 * self._auth_s), gateway.time_ms())
         websocket.send_nowait(session.send(challenge))
         try:
             with trio.fail_after(self._auth_s):
@@ -149,7 +155,7 @@ class PushFace:
     async def _run(self, websocket: WebSocket, connection: Connection) -> None:
         others = self._connections.setdefault(connection.device_id, [])
         if len(others) >= _CONNECTIONS_PER_DEVICE:
-            others[0].end(CloseCode.REPLACED, "replaced: too many connections of this device")
+            others.pop(0).end(CloseCode.REPLACED, "replaced: too many connections of this device")
         others.append(connection)
         try:
             with connection.scope:
@@ -161,9 +167,10 @@ class PushFace:
                     nursery.cancel_scope.cancel()
         finally:
             self._gateway.pipeline.fanout.leave(connection)
-            others.remove(connection)
-            if not others:
-                self._connections.pop(connection.device_id, None)
+            if connection in others:
+                others.remove(connection)
+            if not others and self._connections.get(connection.device_id) is others:
+                del self._connections[connection.device_id]
 
     async def _watch(self, websocket: WebSocket, connection: Connection) -> None:
         await websocket.overflowed.wait()
@@ -195,7 +202,8 @@ class PushFace:
                     return
                 await self._handle(connection.session.receive(payload), connection)
         except NoiseError as error:
-            connection.ending = Ended(CloseCode.PROTOCOL, f"{error.code}: {error.detail}")
+            code = CloseCode.UNAVAILABLE if error.code == "busy" else CloseCode.PROTOCOL
+            connection.ending = Ended(code, f"{error.code}: {error.detail}")
 
     async def _handle(self, frame: Frame, connection: Connection) -> None:
         if isinstance(frame, BundleFrame):

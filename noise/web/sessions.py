@@ -40,6 +40,8 @@ _PROOF: Codec[AuthProof] = AUTH_PROOF
 
 
 class Sessions:
+    """Challenges of its own; the tokens are shared with whoever reads by them."""
+
     def __init__(self, gateway: Gateway, tokens: Tokens) -> None:
         self._gateway = gateway
         self._challenges = Challenges()

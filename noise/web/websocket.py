@@ -33,7 +33,7 @@ QUEUE_BYTES_MAX: Final = 1 << 20
 """Bytes that may wait for one client, unless a single frame is larger: a few epochs of a busy mailbox."""
 
 BUDGET_BYTES_MAX: Final = 256 << 20
-"""Bytes that may wait for all clients together."""
+"""Bytes that may wait for all clients together, and of messages that are half received from them."""
 
 _RECEIVE_BYTES: Final = 1 << 16
 _STALL_S: Final = 30.0
@@ -47,7 +47,7 @@ class Refused(NoiseError):
 
 
 class Budget:
-    """What waits for all connections together, in bytes."""
+    """What waits for all connections together, to be sent or to be received whole, in bytes."""
 
     __slots__ = ("used",)
 
@@ -80,24 +80,22 @@ class WebSocket:
         self._write_nowait(_frame_header(0x1 if isinstance(payload, str) else 0x2, len(data)), data)
 
     def _write_nowait(self, *chunks: bytes) -> None:
-        if self._closed:
+        """Write one frame, or queue what the socket does not take of it: an item of the queue is (the rest of) one."""
+        if self._closed or self.overflowed.is_set():
             return
         size = sum(map(len, chunks))
         if self._queue:
             if self._queued + size > QUEUE_BYTES_MAX or self._budget.used + size > BUDGET_BYTES_MAX:
                 self._overflow()
                 return
+            sent = 0
         else:
             sent = self._try_write(chunks)
-            if sent < 0:
+            if sent in (-1, size):
                 return
-            if sent == size:
-                return
-            rest = b"".join(chunks)[sent:]
-            chunks, size = (rest,), len(rest)
-        self._queue.extend(chunks)
-        self._queued += size
-        self._budget.used += size
+        self._queue.append(b"".join(chunks)[sent:])
+        self._queued += size - sent
+        self._budget.used += size - sent
         self._waiting.set()
 
     def _try_write(self, chunks: "tuple[bytes, ...] | list[bytes]") -> int:
@@ -107,13 +105,18 @@ class WebSocket:
         except BlockingIOError:
             return 0
         except OSError:
-            self._overflow()
+            self._closed = True
+            self._drop_queue()
+            self.overflowed.set()
             return -1
 
     def _overflow(self) -> None:
-        """Nothing more goes out: the stream may be cut within a frame."""
-        self._closed = True
+        """Nothing new goes out, only the rest of the frame that is half out: a close frame may follow it."""
+        half_out = self._queue[0]
         self._drop_queue()
+        self._queue.append(half_out)
+        self._queued = len(half_out)
+        self._budget.used += self._queued
         self.overflowed.set()
 
     def _drop_queue(self) -> None:
@@ -130,7 +133,7 @@ class WebSocket:
             while self._queue:
                 with trio.move_on_after(_STALL_S) as stalled:
                     await trio.lowlevel.wait_writable(self._fd)
-                if stalled.cancelled_caught or self._closed:
+                if stalled.cancelled_caught:
                     self._overflow()
                     return
                 self._consume(self._try_write(list(islice(self._queue, _WRITEV_MAX))))
@@ -156,13 +159,15 @@ class WebSocket:
         await trio.lowlevel.checkpoint()
 
     async def receive(self, bytes_max: int) -> bytes | str | None:
-        """The next message; None when the peer has closed. Raises DecodeError for what is too large or no WebSocket.
+        """The next message; None when the peer has closed.
 
-        Not to be called again after it was cancelled in the middle of a message, unless the connection ends.
+        Raises DecodeError for what is too large or no WebSocket, NoiseError "busy" when too much is half received on
+        all connections together. Not to be called again after it raised, or was cancelled in the middle of a message.
         """
         texts: list[str] = []
         blobs: list[bytes | bytearray] = []
         size = 0
+        held = 0  # of it, counted in the budget: what has to wait here for the rest of its message
         try:
             while True:
                 for event in self._connection.events():
@@ -181,6 +186,10 @@ class WebSocket:
                             blobs.append(event.data)
                         if event.message_finished:
                             return "".join(texts) if isinstance(event, TextMessage) else b"".join(blobs)
+                self._budget.used += size - held
+                held = size
+                if held and self._budget.used > BUDGET_BYTES_MAX:
+                    raise NoiseError("too much is half received: reconnect later", code="busy")
                 data = await self._stream.receive_some(_RECEIVE_BYTES)
                 if not data:
                     return None
@@ -189,6 +198,8 @@ class WebSocket:
             raise DecodeError("not a WebSocket frame", code="bad-websocket") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return None
+        finally:
+            self._budget.used -= held
 
     def _answer_close(self, event: CloseConnection) -> None:
         if not self._closed:
@@ -196,16 +207,17 @@ class WebSocket:
 
     async def close(self, code: int, reason: str) -> None:
         """Send what waits and a close frame, if that is still possible, and close. `reason`: cut at 120 bytes."""
-        while self._queue and not self._closed:
-            await trio.lowlevel.wait_writable(self._fd)
-            self._consume(self._try_write(list(islice(self._queue, _WRITEV_MAX))))
-        if not self._closed:
-            with suppress(LocalProtocolError):  # the peer closed first
-                self._write_nowait(self._connection.send(CloseConnection(code, reason[:120])))
-        self._closed = True
-        self._drop_queue()
-        self._waiting.set()
-        await trio.aclose_forcefully(self._stream) if self.overflowed.is_set() else await self._stream.aclose()
+        try:
+            while self._queue and not self._closed:
+                await trio.lowlevel.wait_writable(self._fd)
+                self._consume(self._try_write(list(islice(self._queue, _WRITEV_MAX))))
+            if not self._closed:
+                with suppress(LocalProtocolError):  # the peer closed first
+                    self._try_write([self._connection.send(CloseConnection(code, reason[:120]))])
+        finally:
+            self._closed = True
+            self._drop_queue()
+            await self._stream.aclose()
 
 
 def _frame_header(opcode: int, size: int) -> bytes:
@@ -237,7 +249,10 @@ async def accept_websocket(
     chosen = next((name for name in subprotocols if name in request.subprotocols), None)
     if chosen is None:
         wanted = ", ".join(subprotocols).encode("ascii")
-        body = b'{"code":"unknown-subprotocol","detail":"offer one of these subprotocols: ' + wanted + b'"}'
+        body = (
+            b'{"type":"about:blank","title":"Bad Request","status":400,"code":"unknown-subprotocol",'
+            b'"detail":"offer one of these subprotocols: ' + wanted + b'"}'
+        )
         headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
         headers.append((b"content-length", str(len(body)).encode("ascii")))
         answer = connection.send(RejectConnection(status_code=400, headers=headers, has_body=True))

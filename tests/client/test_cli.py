@@ -19,12 +19,11 @@ from noise.protocol.frames import BundleFrame, RefusalFrame
 from noise.protocol.identifiers import format_id, parse_id
 from noise_client import Device, SqliteTrustStore, create_device_file
 from noise_client.cli import main
+from tests.client.devices import ALICE, BOB, NOBODY
 from tests.client.scripted import Provider, Session, in_time, serving
-from tests.vectors.cast import OTHER_ORIGIN, bundle_of, draft_of, recipients_of, seed_of
+from tests.vectors.cast import OTHER_ORIGIN, bundle_of, draft_of, recipients_of
 
-ALICE, BOB = Device(seed_of("alice")), Device(seed_of("bob"))
 ALICE_ID, BOB_ID = format_id(ALICE.device_id), format_id(BOB.device_id)
-NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 COMMAND = [sys.executable, "-c", "import sys; from noise_client.cli import main; sys.exit(main())"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 

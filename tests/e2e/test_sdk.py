@@ -1,12 +1,7 @@
 """The SDK against the real provider over real sockets, while the provider restarts, crashes and changes its shape."""
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import wraps
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,26 +13,15 @@ from noise_client import (
     Client,
     ClientState,
     Delivery,
-    Device,
     MemoryTrustStore,
     Settings,
     create_device,
     create_device_file,
     open_client,
 )
+from tests.client.scripted import in_time
 
 QUICK = Settings(backoff_first_s=0.02, backoff_max_s=0.1)
-
-
-def in_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """A test that fails when it takes too long."""
-
-    @wraps(test)
-    async def run(*arguments: object, **named: object) -> None:
-        with trio.fail_after(60):
-            await test(*arguments, **named)
-
-    return run
 
 
 @asynccontextmanager
@@ -104,10 +88,13 @@ async def test_devices_talk_and_all_see_one_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("gently", [True, False])
 async def test_a_restart_of_the_provider_loses_and_doubles_nothing(tmp_path: Path, gently: bool) -> None:
     data, texts = tmp_path / "provider", [b"%04d" % n for n in range(1200)]
-    async with AsyncExitStack() as stack:
-        async with running_node(data, gently=gently) as url:
-            alice = await stack.enter_async_context(open_client(url, create_device(), settings=QUICK))
-            bob = await stack.enter_async_context(open_client(url, create_device(), settings=QUICK))
+    async with running_node(data) as url:
+        pass
+    async with (
+        open_client(url, create_device(), settings=QUICK) as alice,
+        open_client(url, create_device(), settings=QUICK) as bob,
+    ):
+        async with running_node(data, port_of(url), gently=gently):
             await send_all(alice, [bob.device_id], texts[:300])
             assert data_of(await take(bob, 100)) == texts[:100]
             during = [await alice.send_soon([bob.device_id], text) for text in texts[300:600]]
@@ -155,15 +142,13 @@ class Proxy:
     async def _forward(
         self, source: trio.SocketStream, sink: trio.SocketStream, is_answer: bool, scope: trio.CancelScope
     ) -> None:
-        try:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async for chunk in source:
                 if is_answer and self.loses_next:
                     self.loses_next = False
                     self.broken_count += 1
                     break
                 await sink.send_all(chunk)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
         scope.cancel()
 
 
@@ -229,63 +214,3 @@ async def test_a_slow_application_keeps_a_small_backlog_and_gets_everything(tmp_
         assert 100_000 <= store.load().backlog_bytes < 400_000
         assert data_of(await take(receiver, 3001)) == [*texts, b"I can still speak"]
         await receiver.wait_state(ClientState.LIVE)
-
-
-def command(name: str, *arguments: object) -> list[str]:
-    module = {"noise": "noise.cli", "noise-client": "noise_client.cli"}[name]
-    return [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())", *map(str, arguments)]
-
-
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-@asynccontextmanager
-async def served(data: Path, bind: str) -> AsyncIterator[tuple[trio.Process, str]]:
-    """`noise serve` as a process of its own, and its URL; killed at the end."""
-    process = await trio.lowlevel.open_process(
-        command("noise", "serve", "--data", data, "--bind", bind), stdout=subprocess.PIPE, env=ENVIRONMENT
-    )
-    assert process.stdout is not None
-    try:
-        ready = (await process.stdout.receive_some()).decode()
-        assert ready.startswith("ready url="), ready
-        yield process, ready.split(" ")[1].removeprefix("url=")
-    finally:
-        process.send_signal(signal.SIGKILL)
-        with trio.CancelScope(shield=True):
-            await process.wait()
-        await process.stdout.aclose()
-
-
-@in_time
-async def test_the_commands_ride_out_a_provider_that_is_killed(tmp_path: Path) -> None:
-    data, texts = tmp_path / "provider", [f"line {n}" for n in range(3000)]
-    devices: list[Device] = [create_device_file(tmp_path / name) for name in ("alice.device", "bob.device")]
-    await trio.run_process(command("noise", "init", "--data", data), env=ENVIRONMENT, capture_stdout=True)
-    received: list[bytes] = []
-
-    async def run_client(*arguments: str) -> None:
-        done = await trio.run_process(
-            command("noise-client", *arguments), stdin="\n".join(texts).encode(), capture_stdout=True, env=ENVIRONMENT
-        )
-        received.append(done.stdout)
-
-    async with AsyncExitStack() as stack:
-        process, url = await stack.enter_async_context(served(data, "127.0.0.1:0"))
-        async with open_client(url, create_device(), settings=QUICK) as watcher, trio.open_nursery() as nursery:
-            recipients = [device.device_id for device in devices]
-            from_bob = ["listen", "--device", str(tmp_path / "bob.device"), "--server", url, "--count", "3000"]
-            nursery.start_soon(run_client, *from_bob)
-            to = [watcher_id_text(watcher), watcher_id_text_of(devices[1])]
-            nursery.start_soon(
-                run_client, "send", "--device", str(tmp_path / "alice.device"), "--server", url, "--to", *to
-            )
-            assert len(await take(watcher, 500)) == 500
-            process.kill()
-            await process.wait()
-            await watcher.wait_state(ClientState.BACKOFF)
-            await stack.enter_async_context(served(data, url.removeprefix("http://")))
-            assert data_of(await take(watcher, 2500)) == [text.encode() for text in texts[500:]]
-            assert recipients
-    by_length = sorted(received, key=len)
-    assert len(by_length) == 2

@@ -17,6 +17,7 @@ from noise.protocol.envelope import Bundle, Draft, Recipients, RecipientSet, bui
 from noise.protocol.follower import Follower, Step, Trusted, new_lists
 from noise.protocol.frames import DeltaFrame, Receipt, parse_frame
 from noise.protocol.identifiers import device_id_of
+from noise.store.memory import MemoryStore
 from tests.pipeline.harness import Answers, Mailbox, ServerSide, signer
 from tests.pipeline.memory_provider import Keys, first_store, running_on, shaped
 
@@ -56,13 +57,15 @@ class Promise(NamedTuple):
 class Recording(NamedTuple):
     origin: bytes
     keys: Keys
+    store: MemoryStore
     moments: dict[str, Moment]
     promises: list[Promise]
 
 
 MOMENTS = [
-    "first contact, nothing arrived yet",
+    "first contact, nothing arrived for anybody",
     "first contact",
+    "nothing arrived yet",
     "the next epoch",
     "heartbeat",
     "the same epoch again",
@@ -161,12 +164,13 @@ async def _play(directory: Path, patch: pytest.MonkeyPatch) -> Recording:
 
     async with running_on(store, keys, shaped(data, 2, 2)) as node:
         fanout = node.pipeline.fanout
-        await dave.fetch(node, "first contact, nothing arrived yet")
+        await dave.fetch(node, "first contact, nothing arrived for anybody")
         await send(
             node,
             stage.bundle(ALICE, (two, b"one", 20), (own, b"to myself", 0), (five, b"two", 31), (two, b"", 0)),
         )
         await bob.fetch(node, "first contact")
+        await dave.fetch(node, "nothing arrived yet")
         assert fanout.join(bob.server_side)
         both = [
             stage.bundle(ALICE, (two, b"three", 8), (own, b"again", 9)),
@@ -188,7 +192,7 @@ async def _play(directory: Path, patch: pytest.MonkeyPatch) -> Recording:
         await stage.commit(node)
         await bob.fetch(node, "epochs were skipped")
         await send(node, stage.bundle(ALICE, (two, b"before the change", 4)))
-    async with running_on(store := store.reopen(), keys, shaped(data, 1, 3)) as node:
+    async with running_on(store.reopen(), keys, shaped(data, 1, 3)) as node:
         bob.reset()
         await bob.fetch(node, "another roster")
         for n in range(5):
@@ -208,7 +212,7 @@ async def _play(directory: Path, patch: pytest.MonkeyPatch) -> Recording:
             await bob.fetch(node, name)
         assert node.pipeline.fanout.join(bob.server_side)
         node.pipeline.fanout.leave(bob.server_side)
-    return Recording(keys.origin, keys, moments, promises)
+    return Recording(keys.origin, keys, store, moments, promises)
 
 
 def three_of(stage: Stage) -> Recipients:
@@ -217,6 +221,7 @@ def three_of(stage: Stage) -> Recipients:
 
 
 @cache
-def record() -> Recording:
+def record(_provider: int = 0) -> Recording:
+    """One and the same for each number: other numbers are other providers, who play the same script."""
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         return trio.run(_play, Path(directory), patch)

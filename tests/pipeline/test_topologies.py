@@ -36,7 +36,8 @@ async def test_same_content_and_one_order(
     expected: dict[bytes, dict[tuple[bytes, int], tuple[bytes, bytes]]] = {m.device_id: {} for m in mailboxes}
     for bundle in bundles:
         for i, row in enumerate(bundle.rows):
-            recipients, column, size = bundle.recipients[row.set_index], bundle.ciphertext_columns[i], row.ciphertext_len
+            recipients, column = bundle.recipients[row.set_index], bundle.ciphertext_columns[i]
+            size = row.ciphertext_len
             for place, device_id in enumerate(recipients.device_ids):
                 own = column[place * size : (place + 1) * size]
                 expected[device_id][bundle.sender, bundle.first_ctr + i] = (bundle.commons[i], own)

@@ -9,6 +9,8 @@ import pytest
 import trio
 from hypothesis import example, given, settings
 
+from noise.pipeline import epoch_log
+from noise.pipeline.epoch_log import BLOCK_SIZE
 from noise.protocol.checkpoint import Checkpoint, log_name_of, verify_checkpoint
 from noise.protocol.delta import SIGNED_ROSTER, SignedRoster
 from noise.protocol.encoding import HASHES, Codec
@@ -144,11 +146,6 @@ async def inclusion(face: Face, epoch: int, size: int) -> tuple[bytes, ...]:
     return INCLUSION.decode(await fetch(face, f"/v1/log/inclusion?epoch={epoch}&size={size}")).proof
 
 
-def interesting(size: int) -> Iterable[int]:
-    """Log sizes around the edges of blocks, perfect trees, and the end."""
-    return sorted({n for n in (1, 7, 200, 255, 256, 257, 511, 512, 513, size) if n <= size})
-
-
 async def test_proofs_for_all_small_sizes_verify(tmp_path: Path) -> None:
     with trio.fail_after(20):
         async with open_face(tmp_path) as face:
@@ -158,37 +155,47 @@ async def test_proofs_for_all_small_sizes_verify(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def long_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a provider with two full blocks of leaves and a part of one, each of 256."""
+    """The directory of a provider with a full block of leaves and a part of one."""
     data = tmp_path_factory.mktemp("long")
 
     async def make() -> None:
         async with open_face(data) as face:
-            await face.provider.grow_log(530)
+            await face.provider.grow_log(BLOCK_SIZE + 30)
 
     trio.run(make)
     return data
 
 
-async def test_proofs_from_blocks_that_left_memory_verify(long_log: Path) -> None:
+async def test_proofs_from_a_block_that_left_memory_verify(long_log: Path) -> None:
     with trio.fail_after(30):
         async with open_face(long_log) as face:  # it starts with the last, unfinished block of leaves only
             size = face.provider.log_size
             assert not face.provider.gateway.pipeline.sequencer.log.has(0)
-            await check_proofs(face, interesting(size), [0, 100, 255, 256, 511, 512, size - 1])
+            sizes = (1, 7, 128, BLOCK_SIZE - 1, BLOCK_SIZE, BLOCK_SIZE + 1, size)
+            await check_proofs(face, sizes, [0, 100, BLOCK_SIZE - 1, BLOCK_SIZE, size - 1])
 
 
-async def test_proofs_can_be_asked_for_all_at_once(long_log: Path) -> None:
+async def test_proofs_over_many_blocks_that_push_each_other_out_verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch_log, "BLOCK_LEVEL", 2)
+    monkeypatch.setattr(epoch_log, "BLOCK_SIZE", 4)
+    monkeypatch.setattr(epoch_log, "_RECENT_BLOCKS", 1)
+    monkeypatch.setattr(epoch_log, "_LOADED_BLOCKS", 2)
     with trio.fail_after(30):
-        async with open_face(long_log) as face:
+        async with open_face(tmp_path) as face:
+            await face.provider.grow_log(45)
+            await check_proofs(face, (1, 2, 3, 4, 5, 8, 13, 16, 17, 31, 32, 33, 43, 44, 45), range(0, 45, 5))
+        monkeypatch.setattr(epoch_log, "_LOADED_BLOCKS", 8)
+        async with open_face(tmp_path) as face:
             statuses: list[int] = []
 
             async def ask(target: str) -> None:
                 statuses.append((await face.ask("GET", target)).status)
 
             async with trio.open_nursery() as nursery:
-                for old in range(1, 500, 25):
-                    nursery.start_soon(ask, f"/v1/log/consistency?old={old}&new=510")
-                    nursery.start_soon(ask, f"/v1/log/inclusion?epoch={old}&size=500")
+                for old in range(1, 41):
+                    nursery.start_soon(ask, f"/v1/log/consistency?old={old}&new=42")
             assert statuses == [200] * 40
 
 

@@ -146,7 +146,7 @@ async def test_any_path_query_and_header_is_answered_properly(tmp_path: Path, se
     with trio.fail_after(110):
         async with open_face(tmp_path) as face:
 
-            @settings(max_examples=250 * search_factor)
+            @settings(max_examples=100 * search_factor)
             @given(st.sampled_from(METHODS), paths, st.none() | queries, headers, st.binary(max_size=100))
             def check(method: str, path: str, query: str | None, fields: dict[str, str], body: bytes) -> None:
                 target = path if query is None else f"{path}?{query}"
@@ -181,7 +181,7 @@ async def test_any_cursor_is_answered_properly(tmp_path: Path, search_factor: in
             token = await face.log_in(bob)
             near = st.integers(0, 6) | st.sampled_from([2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1])
 
-            @settings(max_examples=120 * search_factor)
+            @settings(max_examples=80 * search_factor)
             @given(st.tuples(near, near, near, near, near), st.sampled_from([OCTETS, JSON]))
             def check(cursor: tuple[int, ...], wanted: str) -> None:
                 named = zip(("log_size", "roster_version", "hist_size", "hist_next", "last_epoch"), cursor, strict=True)
@@ -203,7 +203,7 @@ async def test_any_bundle_is_refused_properly(tmp_path: Path, search_factor: int
             alice = Device("alice", next_ctr=5)
             good = alice.write(face.origin, [b"one", b"two"], [Device("bob")]).encode()
 
-            @settings(max_examples=150 * search_factor)
+            @settings(max_examples=100 * search_factor)
             @given(st.binary(max_size=200) | mutated(good))
             def check(body: bytes) -> None:
                 if body != good:
@@ -212,7 +212,7 @@ async def test_any_bundle_is_refused_properly(tmp_path: Path, search_factor: int
 
             readable = _WIRE.to_json(_WIRE.decode(good))
 
-            @settings(max_examples=150 * search_factor)
+            @settings(max_examples=100 * search_factor)
             @given(mutated_json(readable) | mutated(encode_json(readable)))
             def check_json(body: bytes) -> None:
                 if not is_json_of(readable, body):

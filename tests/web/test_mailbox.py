@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from noise.pipeline import catchup
 from noise.protocol.delta import DELTA, Delta
 from noise.protocol.encoding import Codec
 from noise.protocol.envelope import Draft
@@ -13,7 +14,7 @@ from noise.protocol.errors import ProviderMisbehaved
 from noise.protocol.frames import START
 from noise.protocol.identifiers import NO_EPOCH
 from noise.protocol.json_text import base64url
-from noise.protocol.limits import PAGE_BYTES_MAX, PAGE_RECORDS_MAX
+from noise.protocol.limits import PAGE_BYTES_MAX
 from tests.provider import Device, recipients_of
 from tests.web.face import JSON, Reader, open_face, problem_code
 
@@ -35,22 +36,25 @@ async def test_pages_of_thousands_of_messages_verify(tmp_path: Path) -> None:
                 assert reader.texts == sent
 
 
-async def test_pages_of_hundreds_of_epochs_verify_and_bring_the_state_of_now(tmp_path: Path) -> None:
+async def test_pages_of_many_epochs_verify_and_bring_the_state_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catchup, "PAGE_RECORDS_MAX", 20)
     with trio.fail_after(30):
         async with open_face(tmp_path) as face:
             alice, bob = Device("alice"), Device("bob")
-            sent = [b"%d" % number for number in range(PAGE_RECORDS_MAX + 10)]
+            sent = [b"%d" % number for number in range(30)]
             for text in sent[:-1]:
                 await face.provider.submit(alice.write(face.origin, [text], [bob]))
             token = await face.log_in(bob)
             reader = Reader(face, bob)
             assert await reader.read_page(token)
-            assert len(reader.texts) == PAGE_RECORDS_MAX
+            assert len(reader.texts) == 20
             await face.provider.submit(alice.write(face.origin, [sent[-1]], [bob]))
-            await face.provider.grow_log(PAGE_RECORDS_MAX + 20)
+            await face.provider.grow_log(40)
             assert not await reader.read_page(token)
             assert reader.texts == sent
-            assert reader.follower.cursor.log_size == PAGE_RECORDS_MAX + 20
+            assert reader.follower.cursor.log_size == 40
             assert not await reader.read_page(token)  # a heartbeat
             assert reader.texts == sent
 
@@ -65,7 +69,7 @@ async def test_pages_verify_while_epochs_go_on(tmp_path: Path) -> None:
             token = await face.log_in(bob)
 
             async def write() -> None:
-                for _ in range(60):
+                for _ in range(40):
                     await face.provider.submit(carol.write(face.origin, [b"elsewhere"]))
                 nursery.cancel_scope.cancel()
 
