@@ -13,7 +13,7 @@ BIND = "127.0.0.1:8080"
 
 class ServeOptions(NamedTuple):
     """`epoch_ms`: shortest interval of epochs under load; `idle_ms`: longest without any; `heartbeat_ms`: longest
-    silence towards a client."""
+    silence towards a client. None: as before."""
 
     data: Path
     host: str
@@ -21,9 +21,9 @@ class ServeOptions(NamedTuple):
     topology: str
     inboxes: int | None
     outboxes: int | None
-    epoch_ms: int
-    idle_ms: int
-    heartbeat_ms: int
+    epoch_ms: int | None
+    idle_ms: int | None
+    heartbeat_ms: int | None
 
 
 def parse_bind(text: str) -> tuple[str, int]:
@@ -42,5 +42,5 @@ def check_options(options: ServeOptions) -> None:
         ("--idle-ms", options.idle_ms, 10, 600_000),
         ("--heartbeat-ms", options.heartbeat_ms, 100, 600_000),
     ):
-        if not least <= value <= most:
+        if value is not None and not least <= value <= most:
             raise NoiseError(f"{name} goes from {least} to {most}, not {value}", code="bad-option")

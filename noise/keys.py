@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from noise.protocol.errors import NoiseError
-from noise.protocol.identifiers import Actor
+from noise.protocol.errors import DecodeError, NoiseError
+from noise.protocol.identifiers import Actor, format_id, parse_id
 from noise.protocol.signing import Signer
 
 _MARK_BYTES = 60
+_RENEW = "Whoever is sure that the state is the newest may run noise fsck --renew-mark instead"
 
 
 class KeyMissing(NoiseError):
@@ -72,6 +73,20 @@ class KeyRing:
             raise KeyDamaged(f"{path} is not an Ed25519 key")
         return Signer(key.private_bytes_raw())
 
+    def write_origin(self, origin: bytes) -> None:
+        """Keep the provider's public name beside its keys, so that the root key can be kept elsewhere."""
+        (self.directory / "origin").write_text(format_id(origin) + "\n", encoding="ascii")
+
+    def origin(self) -> bytes:
+        """The provider's public name. Raises KeyMissing or KeyDamaged."""
+        path = self.directory / "origin"
+        try:
+            return parse_id(path.read_text(encoding="ascii").removesuffix("\n"))
+        except FileNotFoundError:
+            raise KeyMissing(f"{path} is missing: it holds the id that noise init printed") from None
+        except (DecodeError, UnicodeDecodeError, OSError) as error:
+            raise KeyDamaged(f"{path} does not hold the id that noise init printed: {error}") from None
+
     def exists(self, name: str) -> bool:
         return (self.directory / f"{name}.pem").exists()
 
@@ -96,10 +111,14 @@ class HighWater:
 
     def create(self) -> None:
         """For a new provider: nothing signed yet."""
-        self._path.touch(mode=0o600, exist_ok=False)
-        self._file = os.open(self._path, os.O_RDWR)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._write()
         self.close()
+
+    def renew(self) -> None:
+        """Forget what was known: the operator vouches that the state at hand is the newest."""
+        self._path.unlink(missing_ok=True)
+        self.create()
 
     def open(self, sealed: int, committed: int) -> None:
         """Compare with the state that was found, and go on from there. Raises StateBehind or KeyDamaged."""
@@ -107,13 +126,15 @@ class HighWater:
             self._file = os.open(self._path, os.O_RDWR)
             text = os.pread(self._file, _MARK_BYTES + 1, 0)
         except OSError as error:
-            raise KeyMissing(f"{self._path} cannot be read: {error.strerror}. It belongs beside the keys") from None
+            raise KeyMissing(
+                f"{self._path} cannot be read ({error.strerror}): restore it beside the keys. {_RENEW}"
+            ) from None
         known_sealed, known_committed = self._parse(text)
         if sealed < known_sealed or committed < known_committed:
             self.close()
             raise StateBehind(
                 f"the state ends before epoch {committed}, but these keys have signed up to epoch "
-                f"{max(known_sealed, known_committed)}: it is an old copy. Put the newest state back; "
+                f"{max(known_sealed, known_committed)}: it is an old copy. Put the newest state back: "
                 "signing from this one would prove the provider a liar"
             )
         self._sealed, self._committed = sealed, committed
@@ -123,9 +144,9 @@ class HighWater:
     def _parse(self, text: bytes) -> tuple[int, int]:
         parts = text.split()
         if len(text) != _MARK_BYTES or len(parts) != 3 or not all(part.isdigit() for part in parts):
-            raise KeyDamaged(f"{self._path} is damaged: restore it, or make sure by hand that the state is the newest")
+            raise KeyDamaged(f"{self._path} is damaged: restore it. {_RENEW}")
         if zlib.crc32(text[:-11]) != int(parts[2]):
-            raise KeyDamaged(f"{self._path} is damaged: restore it, or make sure by hand that the state is the newest")
+            raise KeyDamaged(f"{self._path} is damaged: restore it. {_RENEW}")
         return int(parts[0]), int(parts[1])
 
     def sealed(self, next_epoch: int) -> None:

@@ -20,18 +20,17 @@ from noise.pipeline.batches import RoutedLane
 from noise.pipeline.fsck import Counts, check_store
 from noise.pipeline.recovery import load_rosters, recover
 from noise.pipeline.topology import Topology, make_topology
-from noise.protocol.checkpoint import log_name_of
 from noise.protocol.delta import SignedRoster
 from noise.protocol.errors import NoiseError
 from noise.protocol.identifiers import Actor, Role, origin_of, parse_actor
-from noise.protocol.signing import SIGNED, SUITE_ED25519, Signed, Signer
-from noise.protocol.statements import ROSTER, Lane, Parameters, Roster, RosterEntry, hash_roster
+from noise.protocol.signing import SIGNED, Signer
+from noise.protocol.statements import ROSTER, Parameters, Roster
+from noise.rosters import ROOT_KEY, sign_roster
 from noise.store.base import Store
 from noise.store.sqlite import create_sqlite, open_sqlite
 from noise.web.gateway import Gateway
 from noise.web.service import serve_web
 
-ROOT_KEY = "root"
 _EXCHANGE_CAPACITY = 1
 
 
@@ -47,47 +46,6 @@ class Layout(NamedTuple):
     @property
     def database(self) -> Path:
         return self.data / "state" / "noise.db"
-
-
-def _actors(n_inboxes: int, n_outboxes: int) -> list[Actor]:
-    inboxes = [Actor(Role.INBOX, 0, n) for n in range(n_inboxes)]
-    outboxes = [Actor(Role.OUTBOX, 0, n) for n in range(n_outboxes)]
-    return [*inboxes, *outboxes, Actor(Role.SEQUENCER, 0, 0), Actor(Role.LOG, 0, 0)]
-
-
-def _next_roster(
-    keys: KeyRing, root: Signer, rosters: list[Signed], valid_from_epoch: int, shape: tuple[int, int], p: Parameters
-) -> Signed:
-    """The roster after `rosters`, signed. Actors that go on keep their keys; new ones get new keys."""
-    before = ROSTER.decode(rosters[-1].body) if rosters else None
-    going_on = {entry.actor: entry for entry in before.actors} if before else {}
-    highest: dict[bytes, int] = {}
-    for signed in rosters:
-        for entry in ROSTER.decode(signed.body).actors:
-            highest[entry.actor] = max(highest.get(entry.actor, 0), entry.incarnation)
-    entries = []
-    for actor in _actors(*shape):
-        name = actor.encode()
-        if name in going_on:
-            entries.append(going_on[name])
-            continue
-        incarnation = highest.get(name, 0) + 1
-        file = actor_key_name(actor, incarnation)
-        signer = keys.load(file) if keys.exists(file) else keys.create(file)
-        entries.append(RosterEntry(name, incarnation, SUITE_ED25519, signer.public_key))
-    origin = origin_of(root.public_key)
-    roster = Roster(
-        origin,
-        before.version + 1 if before else 1,
-        hash_roster(rosters[-1].body) if rosters else bytes(32),
-        valid_from_epoch,
-        root.public_key,
-        log_name_of(origin),
-        tuple(entries),
-        tuple(Lane(n, Actor(Role.INBOX, 0, n).encode()) for n in range(shape[0])),
-        p,
-    )
-    return root.sign("roster", origin, ROSTER.encode(roster))
 
 
 async def create_node(data: Path) -> bytes:
@@ -106,9 +64,9 @@ async def create_node(data: Path) -> bytes:
     except OSError as error:
         raise NoiseError(f"{data} cannot be made: {error.strerror}", code="data-unusable") from None
     keys = KeyRing(layout.keys)
-    root = keys.create(ROOT_KEY)
-    origin = origin_of(root.public_key)
-    roster = _next_roster(keys, root, [], 0, (1, 1), Parameters(EPOCH_MS, IDLE_MS, HEARTBEAT_MS))
+    origin = origin_of(keys.create(ROOT_KEY).public_key)
+    keys.write_origin(origin)
+    roster = sign_roster(keys, [], 0, (1, 1), Parameters(EPOCH_MS, IDLE_MS, HEARTBEAT_MS))
     await create_sqlite(layout.database, origin)
     async with open_sqlite(layout.database, origin) as store:
         await store.add_roster(1, SIGNED.encode(roster))
@@ -139,20 +97,18 @@ async def open_node(options: ServeOptions) -> AsyncIterator[Node]:
     check_options(options)
     layout = check_data(options.data)
     keys = KeyRing(layout.keys)
-    root = keys.load(ROOT_KEY)
-    origin = origin_of(root.public_key)
+    origin = keys.origin()
     async with open_sqlite(layout.database, origin) as store:
         high_water = HighWater(layout.keys)
-        high_water.open(await _sealed_epochs(store), store.next_epoch)
+        high_water.open(await sealed_epochs(store), store.next_epoch)
         try:
-            yield await build_node(options, keys, root, store, high_water)
+            yield await build_node(options, keys, origin, store, high_water)
         finally:
             high_water.close()
 
 
-async def build_node(options: ServeOptions, keys: KeyRing, root: Signer, store: Store, high_water: HighWater) -> Node:
+async def build_node(options: ServeOptions, keys: KeyRing, origin: bytes, store: Store, high_water: HighWater) -> Node:
     """Recover from an open store, end what was interrupted, and sign a new roster if another shape was asked for."""
-    origin = origin_of(root.public_key)
     rosters = await load_rosters(store, origin)
 
     async def build(topology: Topology) -> Pipeline:
@@ -168,27 +124,27 @@ async def build_node(options: ServeOptions, keys: KeyRing, root: Signer, store: 
             make_exchange=lambda n: LocalExchange[RoutedLane](n, _EXCHANGE_CAPACITY),
         )
 
-    shape = _shape(options, rosters[-1])
+    current = ROSTER.decode(rosters[-1].body)
+    shape, parameters = _wanted(options, current)
     topology = make_topology(options.topology, *shape)
     pipeline = await build(topology)
     if await pipeline.finish_pending() is not None:
         pipeline = await build(topology)
-    parameters = Parameters(options.epoch_ms, options.idle_ms, options.heartbeat_ms)
-    current = ROSTER.decode(rosters[-1].body)
     if (current.count_of(Role.INBOX), current.count_of(Role.OUTBOX), current.parameters) != (*shape, parameters):
-        rosters.append(_next_roster(keys, root, rosters, store.next_epoch, shape, parameters))
+        rosters.append(sign_roster(keys, rosters, store.next_epoch, shape, parameters))
         await store.add_roster(len(rosters), SIGNED.encode(rosters[-1]))
         pipeline = await build(topology)
     return Node(origin, pipeline, store, [SignedRoster(*roster) for roster in rosters])
 
 
-def _shape(options: ServeOptions, signed: Signed) -> tuple[int, int]:
-    """(inboxes, outboxes): what was asked for; else 1 for central, and what there is for the others."""
-    roster = ROSTER.decode(signed.body)
+def _wanted(options: ServeOptions, current: Roster) -> tuple[tuple[int, int], Parameters]:
+    """(inboxes, outboxes) and intervals: what was asked for, else what the roster has; central has one of each."""
     central = options.topology == "central"
-    inboxes = options.inboxes or (1 if central else roster.count_of(Role.INBOX))
-    outboxes = options.outboxes or (1 if central else roster.count_of(Role.OUTBOX))
-    return inboxes, outboxes
+    inboxes = options.inboxes or (1 if central else current.count_of(Role.INBOX))
+    outboxes = options.outboxes or (1 if central else current.count_of(Role.OUTBOX))
+    asked = (options.epoch_ms, options.idle_ms, options.heartbeat_ms)
+    chosen = [old if new is None else new for old, new in zip(current.parameters, asked, strict=True)]
+    return (inboxes, outboxes), Parameters(*chosen)
 
 
 def _signer_finder(keys: KeyRing, roster: Roster) -> Callable[[Actor, int], Signer]:
@@ -216,14 +172,15 @@ async def serve_node(
     await serve_web(gateway, options.host, options.port, on_ready, stop)
 
 
-async def check_node(data: Path, on_epoch: Callable[[int, int], None]) -> Counts:
+async def check_node(data: Path, on_epoch: Callable[[int, int], None], *, renew_mark: bool) -> Counts:
     """Check a provider that nobody serves: state, keys and high-water mark. `on_epoch(done, total)`.
 
+    `renew_mark`: the operator is sure that this state is the newest; after a clean check a new high-water mark says so.
     Raises NoiseError at the first thing that is wrong.
     """
     layout = check_data(data)
     keys = KeyRing(layout.keys)
-    origin = origin_of(keys.load(ROOT_KEY).public_key)
+    origin = keys.origin()
     async with open_sqlite(layout.database, origin) as store:
         rosters = await load_rosters(store, origin)
         current = ROSTER.decode(rosters[-1].body)
@@ -233,11 +190,13 @@ async def check_node(data: Path, on_epoch: Callable[[int, int], None]) -> Counts
         total = store.next_epoch
         counts = await check_store(store, origin, rosters, lambda done: on_epoch(done, total))
         high_water = HighWater(layout.keys)
-        high_water.open(await _sealed_epochs(store), store.next_epoch)
+        if renew_mark:
+            high_water.renew()
+        high_water.open(await sealed_epochs(store), store.next_epoch)
         high_water.close()
         return counts
 
 
-async def _sealed_epochs(store: Store) -> int:
+async def sealed_epochs(store: Store) -> int:
     """One more than the last epoch of which some manifest is durable."""
     return max([manifest.epoch + 1 for manifest in await store.pending_manifests()], default=store.next_epoch)

@@ -31,15 +31,16 @@ LAYERS = (
     ("noise.web",),
     ("noise.pipeline",),
     ("noise.store", "noise.exchange"),
-    ("noise.config", "noise.keys", "noise.log", "noise.metrics"),
+    ("noise.rosters",),
+    ("noise.config", "noise.keys"),
     ("noise.protocol",),
 )
 DEPTH = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 
 STAGES = tuple(f"noise.pipeline.{name}" for name in ("inbox", "router", "receiver", "outbox", "fanout", "sequencer"))
-HANDLERS = tuple(f"noise.web.{name}" for name in ("submit", "mailbox", "push", "prekeys", "custody", "history"))
+HANDLERS = tuple(f"noise.web.{name}" for name in ("submit", "mailbox", "push", "history", "sessions", "health"))
 
-PROTOCOL_THIRD_PARTIES = {"cryptography", "msgspec"}
+PROTOCOL_THIRD_PARTIES = {"cryptography"}
 PROTOCOL_REFUSED = {  # time and randomness are arguments; bytes come in and values go out
     *("asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "threading", "time", "trio"),
 }

@@ -1,6 +1,6 @@
 """Check a stopped provider's state: every hash, tree, chain and signature, from the stored bytes.
 
-Changes nothing. Exit status 0: all is as it was signed. 1: it is not, or cannot be read; the message names the first
+Changes no state. Exit status 0: all is as it was signed. 1: it is not, or cannot be read; the message names the first
 epoch that is wrong and what to do.
 """
 
@@ -17,10 +17,15 @@ from noise.pipeline.fsck import Counts
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the provider's directory")
+    parser.add_argument(
+        "--renew-mark",
+        action="store_true",
+        help="if all is well, make keys/high-water anew: for an operator who is sure that this state is the newest",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    counts = trio.run(_check, arguments.data)
+    counts = trio.run(_check, arguments.data, arguments.renew_mark)
     print(
         f"clean: {counts.epochs} epochs, {counts.messages} messages, {counts.deliveries} deliveries, "
         f"{counts.signatures} signatures"
@@ -28,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _check(data: Path) -> Counts:
+async def _check(data: Path, renew_mark: bool) -> Counts:
     columns = (TextColumn("checking epochs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("epochs", total=None)
@@ -36,4 +41,4 @@ async def _check(data: Path) -> Counts:
         def on_epoch(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        return await check_node(data, on_epoch)
+        return await check_node(data, on_epoch, renew_mark=renew_mark)

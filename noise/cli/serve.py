@@ -1,7 +1,8 @@
 """Run a provider until SIGTERM or SIGINT.
 
 Prints one line, `ready url=http://HOST:PORT origin=ORIGIN`, when it can serve. On a signal it takes nothing more,
-commits and delivers what it accepted, and exits 0. The number of inboxes and outboxes may change from run to run.
+commits and delivers what it accepted, and exits 0. Inboxes, outboxes and intervals may change from run to run: that
+signs a new roster, for which keys/root.pem must be there. It may be kept elsewhere otherwise.
 
 example: noise serve --data ./provider --bind 127.0.0.1:8080 --topology parallel --inboxes 2 --outboxes 2
 """
@@ -35,11 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topology", choices=NAMES, default="parallel", help="default %(default)s")
     parser.add_argument("--inboxes", type=int, metavar="N", help="default: as many as before, 1 at first")
     parser.add_argument("--outboxes", type=int, metavar="M", help="default: as many as before, 1 at first")
-    parser.add_argument("--epoch-ms", type=int, default=EPOCH_MS, help="shortest epoch under load, default %(default)s")
-    parser.add_argument("--idle-ms", type=int, default=IDLE_MS, help="longest epoch when idle, default %(default)s")
-    parser.add_argument(
-        "--heartbeat-ms", type=int, default=HEARTBEAT_MS, help="longest silence towards a client, default %(default)s"
-    )
+    for flag, what, at_first in (
+        ("--epoch-ms", "shortest epoch under load", EPOCH_MS),
+        ("--idle-ms", "longest epoch when idle", IDLE_MS),
+        ("--heartbeat-ms", "longest silence towards a client", HEARTBEAT_MS),
+    ):
+        parser.add_argument(flag, type=int, metavar="MS", help=f"{what}; default: as before, {at_first} at first")
 
 
 def options_from(arguments: argparse.Namespace) -> ServeOptions:

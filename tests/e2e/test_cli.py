@@ -151,6 +151,27 @@ def test_old_state_is_not_served(tmp_path: Path, graceful: bool) -> None:
         assert "store-missing" in _serve_fails(data)
 
 
+def test_root_key_and_mark_may_be_missing(tmp_path: Path) -> None:
+    """The root key is needed for a new roster only; a lost mark can be made anew by somebody who takes the blame."""
+    data = tmp_path / "provider"
+    with provider(data) as served:
+        assert served.stop() == 0
+        (data / "keys" / "root.pem").rename(tmp_path / "root.pem")
+        served.start()
+        assert served.stop() == 0
+        assert "root.pem" in _serve_fails(data, "--inboxes", "2")
+        (tmp_path / "root.pem").rename(data / "keys" / "root.pem")
+        served.flags = ("--inboxes", "2")
+        served.start()
+        assert served.stop() == 0
+        (data / "keys" / "high-water").unlink()
+        assert "--renew-mark" in _serve_fails(data)
+        assert run_noise("fsck", "--data", str(data)).returncode == 1
+        assert run_noise("fsck", "--data", str(data), "--renew-mark").returncode == 0
+        served.start()
+        assert served.stop() == 0
+
+
 def test_demo_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
     command = [sys.executable, "-u", "-m", "noise", "demo", "--data", str(tmp_path / "demo")]
     demo = subprocess.Popen(

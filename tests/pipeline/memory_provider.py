@@ -11,10 +11,11 @@ import trio
 
 from noise.config import ServeOptions
 from noise.keys import HighWater, KeyRing
-from noise.node import ROOT_KEY, Node, _next_roster, _sealed_epochs, build_node
+from noise.node import Node, build_node, sealed_epochs
 from noise.protocol.identifiers import origin_of
 from noise.protocol.signing import SIGNED
 from noise.protocol.statements import Parameters
+from noise.rosters import ROOT_KEY, sign_roster
 from noise.store.base import Store
 from noise.store.memory import MemoryStore
 from tests.pipeline.harness import options
@@ -27,9 +28,8 @@ class Keys:
 
     def __init__(self, directory: Path, inboxes: int = 1, outboxes: int = 1) -> None:
         self.ring = KeyRing(directory)
-        self.root = self.ring.create(ROOT_KEY)
-        self.origin = origin_of(self.root.public_key)
-        self.first_roster = _next_roster(self.ring, self.root, [], 0, (inboxes, outboxes), PARAMETERS)
+        self.origin = origin_of(self.ring.create(ROOT_KEY).public_key)
+        self.first_roster = sign_roster(self.ring, [], 0, (inboxes, outboxes), PARAMETERS)
 
 
 async def first_store(keys: Keys) -> MemoryStore:
@@ -45,9 +45,9 @@ async def opened(store: Store, keys: Keys, chosen: ServeOptions) -> AsyncIterato
     if not (chosen.data / "high-water").exists():
         HighWater(chosen.data).create()
     high_water = HighWater(chosen.data)
-    high_water.open(await _sealed_epochs(store), store.next_epoch)
+    high_water.open(await sealed_epochs(store), store.next_epoch)
     try:
-        yield await build_node(chosen, keys.ring, keys.root, store, high_water)
+        yield await build_node(chosen, keys.ring, keys.origin, store, high_water)
     finally:
         high_water.close()
 
