@@ -175,7 +175,6 @@ class Client:
                     await connection.converse(self._address.host_header)
                 continue
             except LinkError as error:
-                self._check_rollback(error)
                 if error.is_final:
                     raise
                 self.last_problem = error
@@ -183,19 +182,6 @@ class Client:
                 backoff.reset()
             self._states.enter(ClientState.BACKOFF)
             await trio.sleep(backoff.next_s())
-
-    def _check_rollback(self, error: LinkError) -> None:
-        """A provider that knows less than it signed has gone back; its own signature is the evidence."""
-        follower = self._incoming.follower
-        if error.close_code != CloseCode.CURSOR_AHEAD or follower is None:
-            return
-        trusted = follower.trusted
-        if (shared := trusted.shared) is not None:
-            raise ProviderMisbehaved(
-                f"the provider claims to know less than the {trusted.log.size} epochs that it signed",
-                code="log-rollback",
-                evidence=(shared.note, shared.record),
-            ) from error
 
     async def _fail(self, error: NoiseError) -> None:
         if isinstance(error, ProviderMisbehaved):

@@ -31,7 +31,8 @@ _CLOSE_MEANINGS = {
     CloseCode.GOING_AWAY: "the provider stops, or starts again",
     CloseCode.PROTOCOL: "the provider does not understand what we say: client and provider differ in version",
     CloseCode.UNAUTHENTICATED: "the provider does not accept our proof: check the URL, and any proxy before it",
-    CloseCode.CURSOR_AHEAD: "the provider knows less than it has signed",
+    CloseCode.CURSOR_AHEAD: "the provider says that it knows less than what we have verified of it: it went back, "
+    "or somebody on the way says so for it",
     CloseCode.SLOW_READER: "we read too slowly",
     CloseCode.IDLE: "the provider heard nothing from us",
     CloseCode.REPLACED: "this device has too many connections",
