@@ -157,7 +157,7 @@ class Incoming:
         self._in_hand = None
         self._backlog_bytes -= delivery.kept_bytes
         self.taken_count += 1
-        if self._settle(delivery.seq) or self.is_lagging:
+        if self._settle(delivery.seq):
             self.changed.notify()
 
     def _add_ack_point(self) -> None:

@@ -10,21 +10,21 @@ from typing import NamedTuple
 
 import trio
 
+from noise.pipeline.backlog import Backlogs
 from noise.pipeline.batches import Part
 from noise.pipeline.outbox import parse_picks
 from noise.pipeline.reissue import stored_bundle, stored_leaf_hashes
 from noise.protocol.delta import encode_entry, encode_own_part
 from noise.protocol.envelope import Recipients
-from noise.protocol.errors import NoiseError, Rejected
+from noise.protocol.errors import NoiseError
 from noise.protocol.frames import Cursor
 from noise.protocol.history import HISTORY_RECORD, MailboxState
 from noise.protocol.identifiers import make_seq
 from noise.protocol.limits import PAGE_BYTES_MAX, PAGE_RECORDS_MAX
-from noise.protocol.merkle import leaf_hash, range_hashes, tree_root
+from noise.protocol.merkle import tree_root
 from noise.store.base import LANE_BITS, BundleRow, HistoryRow, Store, StoreCorrupt
 
 _BUNDLES_READ = 16  # a megabyte each at most
-_ROWS_READ = 1024
 _PAGES_AT_ONCE = 4
 
 
@@ -43,13 +43,15 @@ class Pages:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._backlogs = Backlogs(store)
         self._limit = trio.Semaphore(_PAGES_AT_ONCE)
 
     async def load(self, state: MailboxState, cursor: Cursor) -> Page:
         """What follows a cursor in the history of a committed state. Raises Rejected or StoreCorrupt."""
         async with self._limit:
-            epochs = await self._epochs(state, cursor)
-            rows = await self._store.history_rows(state.mailbox, epochs[:PAGE_RECORDS_MAX])
+            backlog = await self._backlogs.get(state, cursor)
+            next_index = min(cursor.hist_next + PAGE_RECORDS_MAX, state.hist_size)
+            rows = await self._store.history_rows(state.mailbox, backlog.epochs(cursor.hist_next, next_index))
             entries: list[bytes] = []
             recipients: dict[bytes, Recipients] = {}
             content = 0
@@ -63,29 +65,9 @@ class Pages:
                 recipients.update(brought)
                 content += size
             hist_next = cursor.hist_next + len(entries)
-            tail = await self._tail(state, cursor, epochs[len(entries) :], hist_next)
+            cut = max(hist_next, cursor.hist_size)
+            tail = await backlog.hashes(hist_next, cut) + await backlog.hashes(cut, state.hist_size)
             return Page(entries, recipients, tail, hist_next, rows[len(entries) - 1].epoch)
-
-    async def _epochs(self, state: MailboxState, cursor: Cursor) -> Sequence[int]:
-        after = cursor.last_epoch if cursor.hist_next else -1
-        epochs = await self._store.history_epochs(state.mailbox, state.last_epoch, after)
-        if len(epochs) != state.hist_size - cursor.hist_next:
-            raise Rejected("the cursor is not one of this mailbox", code="bad-cursor")
-        return epochs
-
-    async def _tail(self, state: MailboxState, cursor: Cursor, epochs: Sequence[int], first_index: int) -> list[bytes]:
-        """Hashes that lead from the end of a page over the client's trusted state to the state's root."""
-        leaves: list[bytes] = []
-        for first in range(0, len(epochs), _ROWS_READ):
-            rows = await self._store.history_rows(state.mailbox, epochs[first : first + _ROWS_READ])
-            leaves += [leaf_hash(row.record) for row in rows]
-
-        def node(level: int, index: int) -> bytes:
-            start = (index << level) - first_index
-            return tree_root(leaves[start : start + (1 << level)])
-
-        cut = max(first_index, cursor.hist_size)
-        return range_hashes(node, first_index, cut) + range_hashes(node, cut, state.hist_size)
 
 
 def _next_group(rows: Sequence[HistoryRow], first: int) -> Sequence[HistoryRow]:

@@ -181,6 +181,48 @@ async def test_a_false_delta_ends_the_client_for_good(tmp_path: Path) -> None:
 
 
 @in_time
+async def test_a_provider_that_proves_nothing_gets_no_bundle() -> None:
+    """What we sign names its origin, which only a verified delta can tell."""
+    provider = Provider()
+
+    async def script(session: Session) -> None:
+        await session.let_in()
+        if session.number == 0:
+            with trio.move_on_after(0.1):
+                pytest.fail(f"it got {await session.receive()}")
+        await session.send_delta(provider.tiny)
+        await provider.hear(session, await session.receive_a(BundleFrame))
+        await session.receive()
+
+    async with serving(script) as server, open_client(server.url, ALICE, settings=QUICK) as client:
+        await client.send([BOB.device_id], b"x")
+
+
+@in_time
+async def test_a_lie_counts_more_than_the_end_of_the_connection_after_it() -> None:
+    provider = Provider()
+    provider.tiny.submit(bundle_of("alice", [draft_of(recipients_of("alice", "bob"), b"x")], 1))
+    taken = trio.Event()
+
+    async def script(session: Session) -> None:
+        await session.let_in()
+        await session.send_delta(provider.tiny)
+        await taken.wait()
+        await session.ws.send_message(b"\xfflie")
+        await session.end(CloseCode.GOING_AWAY)
+
+    settings = QUICK._replace(ack_quiet_s=100, ack_interval_s=100)
+    async with serving(script) as server, open_client(server.url, BOB, settings=settings) as client:
+        assert await take(client, 1) == [b"x"]
+        with trio.move_on_after(0):
+            await take(client, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        taken.set()
+        with pytest.raises(ProviderMisbehaved):
+            await take(client, 1)
+
+
+@in_time
 async def test_what_was_verified_before_a_lie_is_still_delivered() -> None:
     provider = Provider()
     drafts = [draft_of(recipients_of("alice", "bob"), b"true")]

@@ -19,6 +19,7 @@ from noise_client import (
     MemoryTrustStore,
     SqliteTrustStore,
     TrustStore,
+    TrustStoreError,
     create_device_file,
 )
 from noise_client.receiving import Incoming
@@ -160,6 +161,20 @@ async def test_a_false_delta_changes_nothing() -> None:
             await incoming.accept(follower, delta._replace(log_hashes=()), RecipientLists())
         assert (store.load().origin, store.load().trusted, follower.trusted) == (None, b"", NOTHING)
         assert await incoming.accept(follower, delta, RecipientLists())
+
+
+async def test_what_could_not_be_stored_is_not_trusted() -> None:
+    class Full(MemoryTrustStore):
+        def save_step(self, *_: object) -> None:  # type: ignore[override]
+            raise TrustStoreError("the disk is full")
+
+    provider, incoming = TinyProvider(), open_incoming(Full(BOB))
+    provider.submit(texts(1))
+    with trio.fail_after(10), pytest.raises(TrustStoreError):
+        await catch_up(incoming, provider)
+    assert incoming.follow(ORIGIN).trusted == NOTHING
+    assert incoming.origin is None
+    assert not incoming.owes_ack
 
 
 async def test_a_heartbeat_that_says_nothing_new_is_not_written() -> None:

@@ -99,6 +99,14 @@ def test_as_many_messages_as_fit_go_into_a_bundle(messages: list[QueuedMessage])
         assert bundle_bytes(messages[: count + 1]) > BUNDLE_BYTES_MAX
 
 
+def test_recipients_count_as_much_as_text() -> None:
+    messages = [QueuedMessage(address(ALICE.device_id, ids(1023, str(n))), b"", 0) for n in range(40)]
+    messages += [QueuedMessage(messages[0].recipients, b"", 0)] * 100
+    assert count_fitting(messages) == 31
+    assert bundle_bytes(messages[:31]) <= BUNDLE_BYTES_MAX < bundle_bytes(messages[:32])
+    assert count_fitting(messages[40:]) == 100
+
+
 def test_a_bundle_has_a_limited_number_of_messages() -> None:
     messages = [QueuedMessage((ALICE.device_id,), b"", 0)] * (BUNDLE_MESSAGES_MAX + 1)
     assert count_fitting(messages) == BUNDLE_MESSAGES_MAX

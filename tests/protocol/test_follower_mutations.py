@@ -54,7 +54,6 @@ def is_harmless(mutation: Mutation, changed: Delta, moment: Moment) -> bool:
 
     - `sets` may bring more recipient lists than the delta needs, in any order, some of them twice: a list is found by
       its root, which signed bytes name, and the connection's memory of them is bounded.
-    - `roots` of a section may name lists that none of its rows uses, or one twice: only what rows refer to is hashed.
     - `shared` may be another epoch's, in which the mailbox's state and its path are the same: a heartbeat is one
       whoever's epoch it is. So may the whole delta: a client may be brought up to date in several ways.
     """
@@ -62,13 +61,6 @@ def is_harmless(mutation: Mutation, changed: Delta, moment: Moment) -> bool:
         return any(changed.shared == other.delta.shared for other in record().moments.values())
     if mutation.place.startswith("sets"):
         return set(moment.delta.sets) <= set(changed.sets) | {_as_set(r) for r in moment.sent}
-    if "roots" in mutation.place:
-        return all(
-            [section.roots[row.set_index] for row in section.rows]
-            == [honest.roots[row.set_index] for row in honest.rows]
-            for entry, honest_entry in zip(changed.history, moment.delta.history, strict=True)
-            for section, honest in zip(entry.sections, honest_entry.sections, strict=True)
-        )
     return False
 
 

@@ -88,6 +88,19 @@ def test_problem_has_the_form_of_rfc_9457() -> None:
     assert response.status_code == 409
 
 
+async def test_there_are_no_other_routes(tmp_path: Path) -> None:
+    """No static files, no documentation pages, no answers to OPTIONS by themselves."""
+    with trio.fail_after(10):
+        async with running_provider(tmp_path / "provider") as provider:
+            rules = {
+                (rule.rule, *sorted(rule.methods or ())) for rule in create_app(provider.gateway).url_map.iter_rules()
+            }
+        posts = {(path, "POST") for path in ("/v1/bundles", "/v1/challenges", "/v1/sessions")}
+        paths = ("/v1/mailbox", "/v1/checkpoint", "/v1/roster", "/v1/rosters", "/healthz", "/readyz")
+        logs = ("/v1/log/consistency", "/v1/log/inclusion", "/v1/log/records/<epoch>")
+        assert rules == posts | {(path, "GET", "HEAD") for path in (*paths, *logs)}
+
+
 async def test_framework_refuses_in_the_same_form(tmp_path: Path) -> None:
     with trio.fail_after(10):
         async with open_face(tmp_path) as face:
