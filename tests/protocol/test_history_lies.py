@@ -179,6 +179,22 @@ def test_another_recipient_list() -> None:
     check_lie("bad-signature", told=story().told[BOB].with_sections(first, second._replace(roots=(us.root,))))
 
 
+def test_a_recipient_list_that_never_came() -> None:
+    client = Client(story(), LAST)
+    delta = story().delta(BOB, client.follower.cursor)
+    client.take(delta._replace(sets=()))  # they came with earlier epochs
+    stranger = Client(story(), 0)
+    delta = story().delta(BOB)
+    for left_out in range(len(delta.sets)):
+        kept = (*delta.sets[:left_out], *delta.sets[left_out + 1 :])
+        stranger.refuses(delta._replace(sets=kept), "unknown-recipients")
+    stranger.take(delta)
+
+
+def test_more_records_than_the_state_has() -> None:
+    check_lie("bad-history", 1, state=story().told[BOB].histories[1].state, tail=())
+
+
 def test_the_past_grows() -> None:
     """Epoch 3 was verified as one in which nothing had arrived."""
     late = Placed(letter("alice", 9, b"late"))

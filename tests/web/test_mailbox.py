@@ -224,8 +224,8 @@ async def test_page_does_not_grow_with_the_recipient_lists_that_it_brings(tmp_pa
         async with open_face(tmp_path) as face:
             crowd = [number.to_bytes(32, "big") for number in range(1_000)]
             alice, bob = Device("alice"), Device("bob")
-            for first in range(0, 56, 8):
-                lists = [recipients_of(alice.device_id, bob.device_id, *crowd[n:]) for n in range(first, first + 8)]
+            for first in range(0, 56, 4):
+                lists = [recipients_of(alice.device_id, bob.device_id, *crowd[n:]) for n in range(first, first + 4)]
                 await face.provider.submit(alice.bundle(face.origin, [Draft(one, b"x", (), 5) for one in lists]))
             reader = Reader(face, bob)
             token = await face.log_in(bob)
