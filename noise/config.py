@@ -13,7 +13,8 @@ BIND = "127.0.0.1:8080"
 
 class ServeOptions(NamedTuple):
     """`epoch_ms`: shortest interval of epochs under load; `idle_ms`: longest without any; `heartbeat_ms`: longest
-    silence towards a client. None: as before."""
+    silence towards a client. None: as before.
+    `public_hosts`: see `noise.web.gateway`."""
 
     data: Path
     host: str
@@ -24,6 +25,7 @@ class ServeOptions(NamedTuple):
     epoch_ms: int | None
     idle_ms: int | None
     heartbeat_ms: int | None
+    public_hosts: tuple[str, ...] = ()
 
 
 def parse_bind(text: str) -> tuple[str, int]:

@@ -175,13 +175,12 @@ class Link:
                     await self._incoming_send.send(payload)
 
     async def close(self) -> None:
-        """Say goodbye if that can be done in time, then end the connection in any case."""
+        """Say goodbye, if that can be done in time."""
         self._incoming.close()
-        with trio.CancelScope(shield=True):
-            if not self._is_cut:
-                with trio.move_on_after(self._settings.close_timeout_s), suppress(ConnectionClosed):
-                    await self._ws.aclose()
-            await trio.aclose_forcefully(self._stream)
+        if not self._is_cut:
+            with trio.move_on_after(self._settings.close_timeout_s) as scope, suppress(ConnectionClosed):
+                scope.shield = True
+                await self._ws.aclose()
 
 
 @asynccontextmanager

@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topology", choices=NAMES, default="parallel", help="default %(default)s")
     parser.add_argument("--inboxes", type=int, metavar="N", help="default: as many as before, 1 at first")
     parser.add_argument("--outboxes", type=int, metavar="M", help="default: as many as before, 1 at first")
+    parser.add_argument(
+        "--public-host",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="a name in the URLs of clients, as often as there are; then proofs for other hosts are refused (relays)",
+    )
     for flag, what, at_first in (
         ("--epoch-ms", "shortest epoch under load", EPOCH_MS),
         ("--idle-ms", "longest epoch when idle", IDLE_MS),
@@ -57,6 +64,7 @@ def options_from(arguments: argparse.Namespace) -> ServeOptions:
         arguments.epoch_ms,
         arguments.idle_ms,
         arguments.heartbeat_ms,
+        tuple(arguments.public_host),
     )
 
 

@@ -12,7 +12,6 @@ import trio
 from noise.exchange.base import Exchange
 from noise.pipeline.acks import AckTable
 from noise.pipeline.batches import (
-    Accepted,
     Answer,
     CommittedEpoch,
     MergedEpoch,
@@ -23,10 +22,10 @@ from noise.pipeline.batches import (
 )
 from noise.pipeline.fanout import Fanout
 from noise.pipeline.inbox import EpochLimits, Inbox
+from noise.pipeline.lanes import load_lane
 from noise.pipeline.outbox import Outbox
 from noise.pipeline.receiver import Receiver
 from noise.pipeline.recovery import Recovered
-from noise.pipeline.reissue import stored_bundle, stored_leaf_hashes
 from noise.pipeline.router import Router
 from noise.pipeline.sequencer import Pace, Sequencer
 from noise.pipeline.slots import Slots
@@ -35,11 +34,11 @@ from noise.protocol.checkpoint import log_name_of
 from noise.protocol.delta import SignedRoster
 from noise.protocol.envelope import BUNDLE_KEY_AT
 from noise.protocol.errors import DecodeError
-from noise.protocol.identifiers import Actor, Role, device_id_of, make_seqs
+from noise.protocol.identifiers import Actor, Role, device_id_of
 from noise.protocol.limits import EPOCH_BYTES_MAX, EPOCH_DELIVERIES_MAX, EPOCH_MESSAGES_MAX
 from noise.protocol.placement import Rendezvous, actors_of
 from noise.protocol.signing import Signer
-from noise.store.base import ManifestRow, Store
+from noise.store.base import Store
 
 _SUBMISSIONS_WAITING = 64
 _NO_STATEMENT = bytes(32)
@@ -159,7 +158,10 @@ class Pipeline:
             send.close()
 
     async def finish_pending(self) -> CommittedEpoch | None:
-        """End the epoch that a crash interrupted, from the manifests that are durable. Before `run`."""
+        """End the epoch that a crash interrupted, from the manifests that are durable. Before `run`.
+
+        Raises StoreCorrupt when these, or their bundles, are not what was signed.
+        """
         if not self._recovered.pending:
             return None
         stored = {manifest.lane: manifest for manifest in self._recovered.pending}
@@ -170,7 +172,8 @@ class Pipeline:
                 sealed, write, _ = inbox.seal(self.sequencer.log.size)
                 await inbox.write(write)
             else:
-                sealed = await self._stored_lane(manifest)
+                previous = self._recovered.previous.get(manifest.statement.actor, _NO_STATEMENT)
+                sealed, _ = await load_lane(self._store, manifest, self._roster, previous)
             for batches, routed in zip(merged, router.step(sealed), strict=True):
                 batches.append(routed)
         results = [
@@ -180,15 +183,6 @@ class Pipeline:
         write_epoch, committed = self.sequencer.step(results)
         await self.sequencer.commit(write_epoch)
         return committed
-
-    async def _stored_lane(self, manifest: ManifestRow) -> SealedLane:
-        bundles = []
-        for row in await self._store.bundles_of(manifest.epoch, manifest.lane):
-            bundle = stored_bundle(row)
-            seqs = make_seqs(row.epoch, manifest.lane, row.first_pos, bundle.count)
-            hashes = stored_leaf_hashes(row, bundle)
-            bundles.append(Accepted(bundle, row.body, row.bundle_id, row.first_pos, seqs, hashes))
-        return SealedLane(manifest.epoch, manifest.lane, manifest.statement, bundles)
 
     async def run(self) -> None:
         """Run every stage until `stop`. Whatever a stage raises ends them all: the store has what is needed."""

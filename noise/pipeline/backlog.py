@@ -44,14 +44,13 @@ class Backlog:
 
     async def extend(self, state: MailboxState) -> None:
         """Up to the last record of a newer state. Raises StoreCorrupt."""
-        known = self.next_index
-        if known >= state.hist_size:
-            return
-        new = await self._store.history_epochs(self.mailbox, state.last_epoch, self._epochs[-1])
-        if len(new) != state.hist_size - known:
-            raise StoreCorrupt("a mailbox has another number of records than its state: run noise fsck")
-        if self.next_index == known:  # else somebody extended it meanwhile
-            self._epochs.extend(new)
+        while self.next_index < state.hist_size:
+            known = self.next_index
+            new = await self._store.history_epochs(self.mailbox, state.last_epoch, self._epochs[-1])
+            if len(new) != state.hist_size - known:
+                raise StoreCorrupt("a mailbox has another number of records than its state: run noise fsck")
+            if self.next_index == known:  # else somebody extended it meanwhile, though perhaps not as far
+                self._epochs.extend(new)
 
     async def hashes(self, first_index: int, next_index: int) -> list[bytes]:
         """What extends a compact range of the history from one size to another."""

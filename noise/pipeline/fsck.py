@@ -7,21 +7,20 @@ they make, byte for byte, with what was stored and signed. The first contradicti
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from noise.pipeline.batches import Accepted, MergedEpoch, RoutedLane, SealedLane
+from noise.pipeline.batches import MergedEpoch, RoutedLane, SealedLane
 from noise.pipeline.epoch_log import BLOCK_SIZE
+from noise.pipeline.lanes import load_lane
 from noise.pipeline.outbox import deliver
 from noise.pipeline.receiver import Receiver
 from noise.pipeline.recovery import load_histories, load_senders
-from noise.pipeline.reissue import stored_leaf_hashes
 from noise.pipeline.router import Router
 from noise.pipeline.senders import SenderTable
 from noise.protocol.checkpoint import log_name_of, verify_checkpoint
 from noise.protocol.encoding import Codec
-from noise.protocol.envelope import open_bundle
 from noise.protocol.errors import NoiseError
 from noise.protocol.frames import ACK_BODY, AckBody
 from noise.protocol.history import History
-from noise.protocol.identifiers import Actor, Role, make_seqs
+from noise.protocol.identifiers import Actor, Role
 from noise.protocol.merkle import EMPTY_RANGE, EMPTY_ROOT, leaf_hash, tree_root
 from noise.protocol.placement import Rendezvous, actors_of
 from noise.protocol.signing import SIGNED, Signed, verify_strict
@@ -30,13 +29,11 @@ from noise.protocol.statements import (
     EPOCH_HEAD,
     EPOCH_OPEN,
     EPOCH_RECORD,
-    MANIFEST,
     NO_OVERRIDES,
     NO_SHEET,
     EpochHead,
     EpochOpen,
     EpochRecord,
-    Manifest,
     Roster,
     check_successor,
     hash_head,
@@ -47,7 +44,7 @@ from noise.protocol.statements import (
     statement_leaf_hash,
     verify_statement,
 )
-from noise.store.base import ID_STEP, EpochRow, HistoryRow, ManifestRow, StatementRow, Store, StoreCorrupt
+from noise.store.base import EpochRow, HistoryRow, ManifestRow, StatementRow, Store, StoreCorrupt
 
 _ACK: Codec[AckBody] = ACK_BODY
 
@@ -92,16 +89,16 @@ class Replay:
         lanes = [await self._check_lane(manifest, roster) for manifest in manifests]
         if [manifest.lane for manifest in manifests] != [lane.lane for lane in roster.lanes]:
             raise StoreCorrupt("the manifests are not those of the roster's lanes")
-        n_messages = sum(len(hashes) for _, hashes in lanes)
+        n_messages = sum(accepted.bundle.count for sealed in lanes for accepted in sealed.bundles)
         leaves = [statement_leaf_hash(m.statement.actor, hash_manifest(m.statement.body)) for m in manifests]
-        leaves += await self._check_outboxes(epoch, roster, rows, [sealed for sealed, _ in lanes])
+        leaves += await self._check_outboxes(epoch, roster, rows, lanes)
         leaves.append(self._check_open(epoch, roster, rows))
         self._check_record(row, record, leaves, n_messages)
         counts = self.counts
         self.counts = counts._replace(
             epochs=counts.epochs + 1,
             messages=counts.messages + n_messages,
-            signatures=counts.signatures + len(leaves) + 1 + sum(len(sealed.bundles) for sealed, _ in lanes),
+            signatures=counts.signatures + len(leaves) + 1 + sum(len(sealed.bundles) for sealed in lanes),
         )
 
     def _roster_of(self, record: EpochRecord, epoch: int) -> Roster:
@@ -125,42 +122,17 @@ class Replay:
             raise StoreCorrupt(f"the statement of {actor} is another actor's")
         verify_statement(Signed(row.body, row.signature), label, roster, actor, row.incarnation)
 
-    async def _check_lane(self, manifest: ManifestRow, roster: Roster) -> tuple[SealedLane, list[bytes]]:
-        """Every bundle of a lane, and the manifest over them."""
-        epoch, lane, statement = manifest.epoch, manifest.lane, manifest.statement
-        actor = Actor(Role.INBOX, 0, lane)
-        self._verify(statement, "manifest", roster, actor)
-        bundles: list[Accepted] = []
-        hashes: list[bytes] = []
-        expected_id = manifest.first_id
-        for row in await self._store.bundles_of(epoch, lane):
-            bundle = open_bundle(row.body, self._origin)
-            seqs = make_seqs(epoch, lane, len(hashes), bundle.count)
-            stored = (row.bundle_id, row.first_pos, row.sender, row.first_ctr, row.n_messages)
-            if stored != (expected_id, len(hashes), bundle.sender, bundle.first_ctr, bundle.count):
-                raise StoreCorrupt(f"bundle {row.bundle_id} is not where its lane has it")
-            sender = self._senders.get(bundle.sender)
-            if bundle.first_ctr < sender.next_ctr or row.prev_id != sender.last_id:
+    async def _check_lane(self, manifest: ManifestRow, roster: Roster) -> SealedLane:
+        """Every bundle of a lane, the manifest over them, and that they follow their senders' last ones."""
+        actor = manifest.statement.actor
+        sealed, rows = await load_lane(self._store, manifest, roster, self._previous.get(actor, bytes(32)))
+        for row in rows:
+            sender = self._senders.get(row.sender)
+            if row.first_ctr < sender.next_ctr or row.prev_id != sender.last_id:
                 raise StoreCorrupt(f"bundle {row.bundle_id} does not follow its sender's last one")
             self._senders.sealed(row)
-            leaves = stored_leaf_hashes(row, bundle)
-            bundles.append(Accepted(bundle, row.body, row.bundle_id, len(hashes), seqs, leaves))
-            hashes += leaves
-            expected_id += ID_STEP
-        expected = Manifest(
-            self._origin,
-            statement.actor,
-            statement.incarnation,
-            epoch,
-            lane,
-            len(hashes),
-            tree_root(hashes),
-            self._previous.get(statement.actor, bytes(32)),
-        )
-        if MANIFEST.decode(statement.body) != expected:
-            raise StoreCorrupt(f"the manifest of lane {lane} is not that of its bundles")
-        self._previous[statement.actor] = hash_manifest(statement.body)
-        return SealedLane(epoch, lane, statement, bundles), hashes
+        self._previous[actor] = hash_manifest(manifest.statement.body)
+        return sealed
 
     async def _check_outboxes(
         self, epoch: int, roster: Roster, rows: dict[bytes, StatementRow], lanes: Sequence[SealedLane]

@@ -4,7 +4,7 @@ Knows nothing of files or keys. Everything in memory is made again by the code t
 `apply_record`, senders by `SenderTable.sealed`. Then it must lead to the roots in the last signed heads and checkpoint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from noise.pipeline.epoch_log import EpochLog, load_epoch_log
@@ -24,7 +24,7 @@ from noise.protocol.history import (
     new_history,
 )
 from noise.protocol.identifiers import Actor, Role, parse_actor
-from noise.protocol.merkle import leaf_hash, make_range
+from noise.protocol.merkle import leaf_hash, make_range, tree_root
 from noise.protocol.placement import Rendezvous, actors_of
 from noise.protocol.signing import SIGNED, Signed
 from noise.protocol.state_map import StateMap
@@ -34,14 +34,21 @@ from noise.protocol.statements import (
     Roster,
     hash_head,
     hash_manifest,
+    hash_open,
     hash_roster,
     open_roster,
+    statement_leaf_hash,
     verify_statement,
 )
 from noise.store.base import LANE_BITS, ManifestRow, Store, StoreCorrupt
 
 _BUNDLES_PAGE = 64
 _STATE_BYTES = MAILBOX_STATE.min_size
+_STATEMENTS: dict[Role, tuple[str, Callable[[bytes], bytes]]] = {
+    Role.INBOX: ("manifest", hash_manifest),
+    Role.OUTBOX: ("head", hash_head),
+    Role.SEQUENCER: ("open", hash_open),
+}
 
 
 class SignedState(NamedTuple):
@@ -92,6 +99,8 @@ async def recover(store: Store, origin: bytes, rosters: Sequence[Signed]) -> Rec
     states, writebacks = _place_histories(roster, histories, changed)
     senders = await load_senders(store, roster)
     pending = await store.pending_manifests()
+    if any(manifest.epoch != log.size for manifest in pending):
+        raise StoreCorrupt(f"a manifest lies beyond epoch {log.size}, which is next: restore the newest good copy")
     next_ids = await _next_ids(store, pending, len(roster.lanes))
     previous = dict(last.previous) if last else {}
     return Recovered(
@@ -125,26 +134,25 @@ async def _signed_state(store: Store, origin: bytes, rosters: Sequence[Signed], 
             raise StoreCorrupt("its record is not the log's leaf")
         if (checkpoint.size, checkpoint.root) != (log.size, log.range.root()) or log.root() != checkpoint.root:
             raise StoreCorrupt("the log does not lead to its checkpoint")
+        rows = {statement.actor: statement for statement in await store.statements(epoch)}
         previous: dict[bytes, bytes] = {}
         heads: dict[int, tuple[bytes, int]] = {}
-        for statement in await store.statements(epoch):
-            actor = parse_actor(statement.actor)
+        for name in roster.signers():
+            actor, statement = parse_actor(name), rows[name]
+            label, hash_body = _STATEMENTS[actor.role]
+            verify_statement(Signed(statement.body, statement.signature), label, roster, actor, statement.incarnation)
+            previous[name] = hash_body(statement.body)
             if actor.role is Role.OUTBOX:
-                verify_statement(
-                    Signed(statement.body, statement.signature), "head", roster, actor, statement.incarnation
-                )
                 head = EPOCH_HEAD.decode(statement.body)
                 heads[actor.number] = (head.map_root, head.map_count)
-                previous[statement.actor] = hash_head(statement.body)
-        for manifest in await store.manifests(epoch):
-            previous[manifest.statement.actor] = hash_manifest(manifest.statement.body)
-    except (NoiseError, StopIteration) as error:
+        leaves = [statement_leaf_hash(name, body_hash) for name, body_hash in previous.items()]
+        if (tree_root(leaves), len(leaves)) != (record.statements_root, record.statements_count):
+            raise StoreCorrupt("its statements are not those that its record commits to")
+    except (NoiseError, StopIteration, KeyError) as error:
         raise StoreCorrupt(
             f"epoch {epoch} is not what was signed ({error}): nothing is signed from this state. "
             "Restore the newest good copy and run noise fsck"
         ) from None
-    if len(heads) != roster.count_of(Role.OUTBOX):
-        raise StoreCorrupt(f"epoch {epoch} lacks an outbox's head: restore the newest good copy")
     return SignedState(roster, record.time_ms, previous, heads)
 
 
@@ -158,6 +166,8 @@ async def load_histories(store: Store) -> tuple[dict[bytes, History], list[tuple
                 state = MAILBOX_STATE.decode(value[:_STATE_BYTES])
                 peaks = [value[i : i + 32] for i in range(_STATE_BYTES, len(value), 32)]
                 histories[mailbox] = History(state, make_range(state.hist_size, peaks))
+                if histories[mailbox].records.root() != state.hist_root:
+                    raise StoreCorrupt("a cached mailbox contradicts itself: restore the newest good copy")
             after = page[-1].key
         changed: list[tuple[bytes, int]] = []
         position: tuple[int, bytes] | None = None

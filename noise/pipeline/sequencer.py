@@ -77,7 +77,7 @@ class Sequencer:
         self._on_durable = on_durable
         self._wake = trio.Event()
         self._has_work = False
-        self._stopping = False
+        self._stopping = trio.Event()
         self._last_cut = float("-inf")
 
     def notice_work(self) -> None:
@@ -87,7 +87,7 @@ class Sequencer:
 
     def stop(self) -> None:
         """Everything was accepted that ever will be: cut what is left, and end the line."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
 
     def open_epoch(self, epoch: int) -> StatementRow:
@@ -190,13 +190,13 @@ class Sequencer:
         """Wait until it is time to cut; False: stopped, and nothing is left."""
         with trio.move_on_after(self._pace.idle_s):
             await self._wake.wait()
-        if not self._stopping:
-            await trio.sleep_until(self._last_cut + self._pace.epoch_s)
-        if self._stopping and not self._has_work:
+        with trio.move_on_at(self._last_cut + self._pace.epoch_s):
+            await self._stopping.wait()
+        if self._stopping.is_set() and not self._has_work:
             return False
         self._has_work = False
         self._last_cut = trio.current_time()
-        if not self._stopping:
+        if not self._stopping.is_set():
             self._wake = trio.Event()
         return True
 

@@ -4,6 +4,8 @@ Knows nothing of routes. An AuthProof lets its device read its own mailbox and n
 signed by the device itself.
 """
 
+from collections.abc import Container
+
 from noise.protocol.encoding import Codec
 from noise.protocol.errors import SignatureError
 from noise.protocol.frames import AUTH_PROOF, AuthProof, SignedAuthProof
@@ -14,18 +16,19 @@ _PROOF: Codec[AuthProof] = AUTH_PROOF
 
 
 def check_auth(
-    signed: SignedAuthProof, *, origin: bytes, nonce: bytes, audience: str, purpose: str, now_ms: int
+    signed: SignedAuthProof, *, origin: bytes, nonce: bytes, audiences: Container[str], purpose: str, now_ms: int
 ) -> bytes:
     """The id of the device that signed. Raises DecodeError or SignatureError, each with a code of its own.
 
-    `nonce`: the challenge that this very proof must answer; the caller lets it serve once. `now_ms`: wall clock.
+    `nonce`: the challenge that this very proof must answer; the caller lets it serve once. `audiences`: the hosts that
+    we are. `now_ms`: wall clock.
     """
     proof = _PROOF.decode(signed.body)
     if proof.origin != origin:
         raise SignatureError("the proof is for another provider", code="wrong-origin")
     if proof.nonce != nonce:
         raise SignatureError("the proof answers another challenge", code="wrong-nonce")
-    if (proof.audience, proof.purpose) != (audience, purpose):
+    if proof.audience not in audiences or proof.purpose != purpose:
         raise SignatureError("the proof is for another host or purpose", code="wrong-audience")
     if proof.not_after_ms < now_ms:
         raise SignatureError("the proof has expired", code="proof-expired")

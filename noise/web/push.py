@@ -140,7 +140,7 @@ class PushFace:
                 frame.proof,
                 origin=gateway.origin,
                 nonce=nonce,
-                audience=websocket.host,
+                audiences=gateway.audiences(websocket.host),
                 purpose=PURPOSE_PUSH,
                 now_ms=gateway.time_ms(),
             )

@@ -60,7 +60,7 @@ class Sessions:
         return await answer_encoded(CHALLENGE, CHALLENGE.encode(challenge), form, HTTPStatus.CREATED)
 
     async def post_session(self) -> Response:
-        """201 and a token, for a proof whose audience is the Host that was asked. Spends the challenge in any case."""
+        """201 and a token, for a proof whose audience is one of our hosts. Spends the challenge in any case."""
         read_query()
         form = answer_form(body_form())
         signed = _SIGNED.decode(await read_encoded(_SIGNED))
@@ -71,7 +71,7 @@ class Sessions:
             signed,
             origin=self._gateway.origin,
             nonce=nonce,
-            audience=request.headers.get("Host", ""),
+            audiences=self._gateway.audiences(request.headers.get("Host", "")),
             purpose=PURPOSE_SESSION,
             now_ms=now_ms,
         )

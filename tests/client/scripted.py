@@ -80,7 +80,7 @@ class Session:
         auth = await self.receive()
         assert isinstance(auth, AuthFrame)
         self.device_id = check_auth(
-            auth.proof, origin=origin, nonce=NONCE, audience=self.host, purpose="push", now_ms=CREATED_MS
+            auth.proof, origin=origin, nonce=NONCE, audiences=(self.host,), purpose="push", now_ms=CREATED_MS
         )
         self.cursor = auth.cursor
         return auth

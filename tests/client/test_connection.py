@@ -212,14 +212,38 @@ async def test_a_lie_counts_more_than_the_end_of_the_connection_after_it() -> No
         await session.end(CloseCode.GOING_AWAY)
 
     settings = QUICK._replace(ack_quiet_s=100, ack_interval_s=100)
-    async with serving(script) as server, open_client(server.url, BOB, settings=settings) as client:
-        assert await take(client, 1) == [b"x"]
-        with trio.move_on_after(0):
-            await take(client, 1)
-        await trio.testing.wait_all_tasks_blocked()
-        taken.set()
-        with pytest.raises(ProviderMisbehaved):
-            await take(client, 1)
+    store = MemoryTrustStore(BOB)
+    async with serving(script) as server, open_client(server.url, BOB, store=store, settings=settings) as client:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def listen() -> None:
+                with pytest.raises(ProviderMisbehaved):
+                    await take(client, 2)
+
+            await client.wait_state(ClientState.LIVE)
+            while store.untaken(1, 1):
+                await trio.testing.wait_all_tasks_blocked()
+            taken.set()
+        assert isinstance(client.failure, ProviderMisbehaved)
+
+
+@in_time
+async def test_every_live_connection_makes_the_next_wait_short_again() -> None:
+    provider = Provider()
+
+    async def script(session: Session) -> None:
+        await session.let_in()
+        await session.send_delta(provider.tiny)
+        if session.number < 15:
+            await session.end(CloseCode.GOING_AWAY)
+        await provider.serve(session)
+
+    settings = QUICK._replace(backoff_first_s=0.01, backoff_max_s=1000)
+    async with serving(script) as server, open_client(server.url, ALICE, settings=settings) as client:
+        async for state in client.states():
+            if state is ClientState.LIVE and len(server.sessions) == 16:
+                break
 
 
 @in_time

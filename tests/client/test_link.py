@@ -244,6 +244,7 @@ async def closing_script(session: Session, closes: list[int]) -> None:
 @pytest.mark.parametrize("how", ["leave", "raise", "cancel"])
 async def test_a_link_with_frames_that_nobody_read_still_closes_properly(how: str) -> None:
     closes: list[int] = []
+    patient = SETTINGS._replace(close_timeout_s=1000)
 
     async def script(session: Session) -> None:
         await closing_script(session, closes)
@@ -252,7 +253,7 @@ async def test_a_link_with_frames_that_nobody_read_still_closes_properly(how: st
         async with serving(script) as server:
             with trio.CancelScope() as scope:
                 try:
-                    async with open_link(parse_url(server.url), SETTINGS, None) as link:
+                    async with open_link(parse_url(server.url), patient, None) as link:
                         await link.receive()
                         await link.send(AUTH)
                         await trio.testing.wait_all_tasks_blocked()

@@ -210,6 +210,11 @@ def test_a_device_file_is_private_and_never_overwritten(tmp_path: Path) -> None:
 def test_a_device_file_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TrustStoreError, match="No such file"):
         create_device_file(tmp_path / "missing" / "alice.device")
+    unstorable = Device(ALICE.private_key)
+    unstorable.private_key = "text"  # type: ignore[assignment]
+    with pytest.raises(TrustStoreError, match="cannot store TEXT"):
+        create_device_file(tmp_path / "alice.device", unstorable)
+    assert list(tmp_path.iterdir()) == []
 
 
 def refusal_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -223,6 +224,15 @@ async def test_replayed_challenge(process: ProviderProcess) -> None:
         assert await thief.closed() == (CloseCode.UNAUTHENTICATED, "wrong-nonce")
         await peer.send(AuthFrame(proof, START))
         assert isinstance(await peer.receive(), DeltaFrame)
+
+
+async def test_relayed_proof(tmp_path: Path) -> None:
+    """A relay sends whatever Host it likes: only names that the operator gave can tell its proofs apart."""
+    with provider(tmp_path / "provider", "--public-host", "noise.example") as named:
+        assert await _refused_auth(named) == (CloseCode.UNAUTHENTICATED, "wrong-audience")
+        async with connect(named) as peer:
+            await peer.send(AuthFrame(peer.proof(await peer.challenge(), DEVICE, audience="noise.example"), START))
+            assert isinstance(await peer.receive(), DeltaFrame)
 
 
 async def test_out_of_turn(process: ProviderProcess) -> None:
