@@ -68,6 +68,8 @@ class Backlog:
 
     async def _read_root(self, first_index: int, count: int) -> bytes:
         rows = await self._store.history_rows(self.mailbox, self.epochs(first_index, first_index + count))
+        if len(rows) != count:
+            raise StoreCorrupt("a mailbox's records are not where its backlog has them: run noise fsck")
         return tree_root([leaf_hash(row.record) for row in rows])
 
 

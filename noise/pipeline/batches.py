@@ -6,6 +6,7 @@ MergedEpoch (receiver to outbox), OutboxEpoch (outbox to sequencer) and Committe
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
+from zlib import crc32
 
 from noise.protocol.delta import encode_section
 from noise.protocol.envelope import Bundle, Recipients
@@ -58,7 +59,7 @@ class Part:
     Shared by all those mailboxes; the encoded section is made at most once, when first needed.
     """
 
-    __slots__ = ("_section", "bundle", "bundle_id", "first_seq", "indexes", "leaf_hashes")
+    __slots__ = ("_section", "bundle", "bundle_id", "first_seq", "indexes", "leaf_hashes", "signature_crc")
 
     def __init__(
         self, bundle: Bundle, bundle_id: int, first_seq: bytes, indexes: tuple[int, ...], leaf_hashes: list[bytes]
@@ -68,6 +69,7 @@ class Part:
         self.first_seq = first_seq
         self.indexes = indexes
         self.leaf_hashes = leaf_hashes
+        self.signature_crc = crc32(bundle.signature)
         self._section: bytes | None = None
 
     def section(self) -> bytes:

@@ -12,17 +12,17 @@ import trio
 
 from noise.pipeline.backlog import Backlogs
 from noise.pipeline.batches import Part
-from noise.pipeline.outbox import parse_picks
-from noise.pipeline.reissue import stored_bundle, stored_leaf_hashes
+from noise.pipeline.outbox import Pick, parse_picks
+from noise.pipeline.stored import open_stored
 from noise.protocol.delta import encode_entry, encode_own_part
 from noise.protocol.envelope import Recipients
 from noise.protocol.errors import NoiseError
 from noise.protocol.frames import Cursor
-from noise.protocol.history import HISTORY_RECORD, MailboxState
-from noise.protocol.identifiers import make_seq
+from noise.protocol.history import HISTORY_RECORD, HistoryRecord, MailboxState, own_ciphertexts_root
+from noise.protocol.identifiers import NO_EPOCH, make_seq, parse_seq
 from noise.protocol.limits import PAGE_BYTES_MAX, PAGE_RECORDS_MAX
 from noise.protocol.merkle import tree_root
-from noise.store.base import LANE_BITS, BundleRow, HistoryRow, Store, StoreCorrupt
+from noise.store.base import BundleRow, HistoryRow, Store, StoreCorrupt
 
 _BUNDLES_READ = 16  # a megabyte each at most
 _PAGES_AT_ONCE = 4
@@ -57,9 +57,9 @@ class Pages:
             content = 0
             while len(entries) < len(rows) and content < PAGE_BYTES_MAX:
                 group = _next_group(rows, len(entries))
-                ids = [bundle_id for row in group for bundle_id, _ in parse_picks(row.picks)[1]]
+                ids = [pick.bundle_id for row in group for pick in parse_picks(row.picks)[1]]
                 bundles = await self._store.bundles_by_id(ids)
-                build = partial(_build, group, bundles, PAGE_BYTES_MAX - content)
+                build = partial(_build, group, bundles, cursor.hist_next + len(entries), PAGE_BYTES_MAX - content)
                 made, brought, size = await trio.to_thread.run_sync(build)
                 entries += made
                 recipients.update(brought)
@@ -81,26 +81,25 @@ def _next_group(rows: Sequence[HistoryRow], first: int) -> Sequence[HistoryRow]:
 
 
 def _build(
-    rows: Sequence[HistoryRow], bundles: dict[int, BundleRow], bytes_max: int
+    rows: Sequence[HistoryRow], bundles: dict[int, BundleRow], first_index: int, bytes_max: int
 ) -> tuple[list[bytes], dict[bytes, Recipients], int]:
-    """(entries, their recipient lists, bytes of both), up to the entry that reaches `bytes_max`."""
+    """(entries, their recipient lists, bytes of both), up to the entry that reaches `bytes_max`.
+
+    What a client will check is checked: the bundles' signatures by checksum, and the root of the history before not at
+    all, for only the client has it.
+    """
     entries: list[bytes] = []
     recipients: dict[bytes, Recipients] = {}
     size = 0
-    for row in rows:
+    for index, row in enumerate(rows, first_index):
         if size >= bytes_max:
             break
         try:
-            parts = [_part(bundles[bundle_id], indexes) for bundle_id, indexes in parse_picks(row.picks)[1]]
-            record = HISTORY_RECORD.decode(row.record)
+            parts = [_part(bundles[pick.bundle_id], pick) for pick in parse_picks(row.picks)[1]]
+            sections = _sections(row, parts, index)
         except (KeyError, IndexError, NoiseError):
-            raise StoreCorrupt(f"epoch {row.epoch} of a mailbox is damaged: run noise fsck") from None
-        if tree_root([h for part in parts for h in part.leaf_hashes]) != record.delta_root:
-            raise StoreCorrupt(f"messages of epoch {row.epoch} are not what was signed: run noise fsck")
-        sections = []
+            raise StoreCorrupt(f"epoch {row.epoch} of a mailbox is not what was signed: run noise fsck") from None
         for part in parts:
-            own, _ = encode_own_part(part.bundle, part.indexes, row.mailbox)
-            sections.append(part.section() + own)
             new = {r.root: r for r in part.recipients() if r.root not in recipients}
             recipients.update(new)
             size += sum(32 * len(r.device_ids) for r in new.values())
@@ -109,9 +108,37 @@ def _build(
     return entries, recipients, size
 
 
-def _part(row: BundleRow, indexes: tuple[int, ...]) -> Part:
-    bundle = stored_bundle(row)
-    hashes = stored_leaf_hashes(row, bundle)
-    lane = row.bundle_id & ((1 << LANE_BITS) - 1)
-    chosen = [hashes[i] for i in indexes] if indexes else hashes
-    return Part(bundle, row.bundle_id, make_seq(row.epoch, lane, row.first_pos), indexes, chosen)
+def _sections(row: HistoryRow, parts: Sequence[Part], index: int) -> list[bytes]:
+    """The encoded sections of record number `index`. Raises NoiseError when it is not the record of these messages."""
+    sections: list[bytes] = []
+    own: list[tuple[bytes, bytes]] = []
+    for part in parts:
+        own_part, hashes = encode_own_part(part.bundle, part.indexes, row.mailbox)
+        sections.append(part.section() + own_part)
+        _, lane, first_pos = parse_seq(part.first_seq)
+        own += [(make_seq(row.epoch, lane, first_pos + i), h) for i, h in hashes]
+    record = HISTORY_RECORD.decode(row.record)
+    leaf_hashes = [h for part in parts for h in part.leaf_hashes]
+    expected = HistoryRecord(
+        row.mailbox,
+        index,
+        row.epoch,
+        NO_EPOCH if row.prev_epoch < 0 else row.prev_epoch,
+        record.prev_root,
+        len(leaf_hashes),
+        tree_root(leaf_hashes),
+        *own_ciphertexts_root(own),
+    )
+    if record != expected:
+        raise StoreCorrupt("the record is not that of its messages")
+    return sections
+
+
+def _part(row: BundleRow, pick: Pick) -> Part:
+    accepted = open_stored(row)
+    hashes = accepted.leaf_hashes
+    chosen = [hashes[i] for i in pick.indexes] if pick.indexes else hashes
+    part = Part(accepted.bundle, row.bundle_id, accepted.first_seq, pick.indexes, chosen)
+    if part.signature_crc != pick.signature_crc:
+        raise StoreCorrupt(f"the signature of bundle {row.bundle_id} is damaged: run noise fsck")
+    return part

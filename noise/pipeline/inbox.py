@@ -13,7 +13,7 @@ from typing import NamedTuple
 import trio
 
 from noise.pipeline.batches import Accepted, Answer, SealedLane, Submission
-from noise.pipeline.reissue import find_receipt, make_receipt
+from noise.pipeline.reissue import Receipts, make_receipt
 from noise.pipeline.senders import SenderTable
 from noise.pipeline.slots import Slots
 from noise.protocol.envelope import Bundle, Recipients, RecipientSet, open_bundle
@@ -101,6 +101,7 @@ class Inbox:
         self._sealed = trio.Event()
         self._durable = trio.Event()
         self._sealing: dict[tuple[bytes, int], Accepted] = {}
+        self._receipts = Receipts(store)
         self._reissue_send, self._reissue_receive = trio.open_memory_channel[tuple[Bundle, Answer]](
             _REISSUES_WAITING_MAX
         )
@@ -224,7 +225,7 @@ class Inbox:
                     last_id = self._senders.get(bundle.sender).last_id
                     if self._sealing:
                         await self._durable.wait()  # the store does not have the last bundles yet
-                    answer(await find_receipt(self._store, last_id, bundle))
+                    answer(await self._receipts.find(last_id, bundle))
                 except Rejected as refusal:
                     answer(refusal)
                 except NoiseError as failure:

@@ -1,59 +1,84 @@
-"""A sealed lane, read back from the store: every bundle and the manifest over them, verified again.
+"""A sealed lane, read back from the store, and believed only when it leads to its signed manifest.
 
-Knows nothing of what is done with it. What a crash interrupted is ended from here, and fsck replays from here: what a
-disk has changed since is refused before anything is signed over it.
+Knows nothing of what is done with it. Receipts are made again from here, what a crash interrupted is ended from here,
+and fsck replays from here: what a disk has changed since is refused before anything is shown or signed over it.
 """
 
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import trio
+
 from noise.pipeline.batches import Accepted, SealedLane
-from noise.pipeline.reissue import stored_leaf_hashes
-from noise.protocol.envelope import open_bundle
+from noise.pipeline.stored import open_stored
 from noise.protocol.errors import NoiseError
-from noise.protocol.identifiers import Actor, Role, make_seqs
-from noise.protocol.merkle import tree_root
-from noise.protocol.signing import Signed
+from noise.protocol.identifiers import Actor, Role
+from noise.protocol.merkle import Tree
+from noise.protocol.signing import Signed, verify_strict
 from noise.protocol.statements import MANIFEST, Manifest, Roster, verify_statement
 from noise.store.base import ID_STEP, BundleRow, ManifestRow, Store, StoreCorrupt
 
 
+class StoredLane(NamedTuple):
+    """One lane of one epoch: its rows, their bundles, and the tree over all leaves, whose root its manifest has."""
+
+    rows: Sequence[BundleRow]
+    bundles: Sequence[Accepted]
+    tree: Tree
+
+
+async def read_lane(store: Store, manifest: ManifestRow) -> StoredLane:
+    """A lane that leads to the root of its manifest; no signature is verified again. Raises StoreCorrupt."""
+    rows = await store.bundles_of(manifest.epoch, manifest.lane)
+    return await trio.to_thread.run_sync(partial(_open_lane, manifest, rows))
+
+
 async def load_lane(
     store: Store, manifest: ManifestRow, roster: Roster, previous: bytes
-) -> tuple[SealedLane, list[BundleRow]]:
-    """The lane and its rows. `roster`: in force in its epoch; `previous`: hash of the lane's manifest before, or zeros.
+) -> tuple[SealedLane, Sequence[BundleRow]]:
+    """A lane and its rows, with the signatures of its inbox and of every sender verified again.
 
-    Raises StoreCorrupt.
+    `roster`: in force in its epoch; `previous`: hash of the lane's manifest before, or zeros. Raises StoreCorrupt.
     """
     epoch, lane, statement, expected_id, _ = manifest
-    bundles: list[Accepted] = []
-    hashes: list[bytes] = []
-    rows = await store.bundles_of(epoch, lane)
+    rows, bundles, tree = await read_lane(store, manifest)
+    actor = Actor(Role.INBOX, 0, lane)
+    expected_pos = 0
     try:
-        actor = Actor(Role.INBOX, 0, lane)
         verify_statement(Signed(statement.body, statement.signature), "manifest", roster, actor, statement.incarnation)
-        for row in rows:
-            bundle = open_bundle(row.body, roster.origin)
-            stored = (row.bundle_id, row.epoch, row.first_pos, row.sender, row.first_ctr, row.n_messages)
-            if stored != (expected_id, epoch, len(hashes), bundle.sender, bundle.first_ctr, bundle.count):
+        for row, accepted in zip(rows, bundles, strict=True):
+            bundle = accepted.bundle
+            if (row.bundle_id, row.epoch, row.first_pos) != (expected_id, epoch, expected_pos):
                 raise StoreCorrupt(f"bundle {row.bundle_id} is not where its lane has it")
-            seqs = make_seqs(epoch, lane, len(hashes), bundle.count)
-            leaves = stored_leaf_hashes(row, bundle)
-            bundles.append(Accepted(bundle, row.body, row.bundle_id, len(hashes), seqs, leaves))
-            hashes += leaves
+            if bundle.origin != roster.origin:
+                raise StoreCorrupt(f"bundle {row.bundle_id} is another provider's")
+            verify_strict(bundle.key, bundle.signature, "bundle", bundle.origin, bundle.body)
+            expected_pos += bundle.count
             expected_id += ID_STEP
-        expected = Manifest(
-            roster.origin,
-            actor.encode(),
-            statement.incarnation,
-            epoch,
-            lane,
-            len(hashes),
-            tree_root(hashes),
-            previous,
-        )
-        if statement.actor != actor.encode() or MANIFEST.decode(statement.body) != expected:
+        name = actor.encode()
+        expected = Manifest(roster.origin, name, statement.incarnation, epoch, lane, tree.size, tree.root, previous)
+        if statement.actor != name or MANIFEST.decode(statement.body) != expected:
             raise StoreCorrupt("the manifest is not that of its bundles")
     except NoiseError as error:
-        raise StoreCorrupt(
-            f"lane {lane} of epoch {epoch} is not what was signed ({error.detail}): nothing is signed from this state. "
-            "Restore the newest good copy and run noise fsck"
-        ) from None
+        raise _damaged(manifest, error.detail) from None
     return SealedLane(epoch, lane, statement, bundles), rows
+
+
+def _open_lane(manifest: ManifestRow, rows: Sequence[BundleRow]) -> StoredLane:
+    try:
+        signed = MANIFEST.decode(manifest.statement.body)
+        bundles = [open_stored(row) for row in rows]
+    except NoiseError as error:
+        raise _damaged(manifest, error.detail) from None
+    tree = Tree([leaf for accepted in bundles for leaf in accepted.leaf_hashes])
+    if (signed.n_messages, signed.root) != (tree.size, tree.root):
+        raise _damaged(manifest, "its messages do not lead to the signed root")
+    return StoredLane(rows, bundles, tree)
+
+
+def _damaged(manifest: ManifestRow, detail: str) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"lane {manifest.lane} of epoch {manifest.epoch} is not what was signed ({detail}): nothing is signed from "
+        "this state. Restore the newest good copy and run noise fsck"
+    )

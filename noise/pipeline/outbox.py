@@ -33,32 +33,44 @@ from noise.protocol.state_map import StateMap
 from noise.protocol.statements import EPOCH_HEAD, NO_SHEET, hash_head
 from noise.store.base import CacheRow, HistoryRow, StatementRow, StoreCorrupt
 
-_PICK = struct.Struct(">QH")
+_PICK = struct.Struct(">QIH")
 _NO_OWN: tuple[int, bytes] = (0, EMPTY_ROOT)
 
 
+class Pick(NamedTuple):
+    """Which messages of a bundle a history row stands for (all when empty), and a checksum of the bundle's signature,
+    to which nothing else commits."""
+
+    bundle_id: int
+    signature_crc: int
+    indexes: tuple[int, ...]
+
+
 def encode_picks(last_seq: bytes, parts: Sequence[Part]) -> bytes:
-    """How a history row finds its messages again: last seq, then bundle_id u64, n u16 (0: all), n indexes u16 each."""
+    """How a history row finds its messages again: last seq, then for each part bundle_id u64, CRC-32 of the bundle's
+    signature, n u16 (0: all), n indexes u16 each."""
     out = [last_seq]
     for part in parts:
         indexes = part.indexes
-        out.append(_PICK.pack(part.bundle_id, len(indexes)))
+        out.append(_PICK.pack(part.bundle_id, part.signature_crc, len(indexes)))
         if indexes:
             out.append(struct.pack(f">{len(indexes)}H", *indexes))
     return b"".join(out)
 
 
-def parse_picks(data: bytes) -> tuple[bytes, list[tuple[int, tuple[int, ...]]]]:
-    """The exact inverse: (last seq, (bundle_id, indexes) of each part). Raises StoreCorrupt."""
+def parse_picks(data: bytes) -> tuple[bytes, list[Pick]]:
+    """The exact inverse: (last seq, a pick of each part). Raises StoreCorrupt."""
+    last_seq, pos, picks = data[:16], 16, []
     try:
-        last_seq, pos, picks = data[:16], 16, []
         while pos < len(data):
-            bundle_id, n = _PICK.unpack_from(data, pos)
+            bundle_id, signature_crc, n = _PICK.unpack_from(data, pos)
             indexes = struct.unpack_from(f">{n}H", data, pos + _PICK.size)
             pos += _PICK.size + 2 * n
-            picks.append((bundle_id, indexes))
+            picks.append(Pick(bundle_id, signature_crc, indexes))
     except struct.error:
-        raise StoreCorrupt("a history row is damaged: restore the store from a backup and run noise fsck") from None
+        picks.clear()
+    if not picks:
+        raise StoreCorrupt("a history row is damaged: restore the store from a backup and run noise fsck")
     return last_seq, picks
 
 

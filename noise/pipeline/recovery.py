@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from noise.pipeline.epoch_log import EpochLog, load_epoch_log
 from noise.pipeline.outbox import parse_picks
-from noise.pipeline.reissue import check_row
 from noise.pipeline.senders import SenderTable
+from noise.pipeline.stored import check_row
 from noise.pipeline.writeback import Writeback
 from noise.protocol.checkpoint import log_name_of, verify_checkpoint
 from noise.protocol.errors import NoiseError

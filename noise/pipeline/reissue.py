@@ -3,19 +3,22 @@
 Knows nothing of open epochs. The same bytes get the same receipt; the same counters with other bytes are a conflict.
 """
 
-from noise.protocol.encoding import Codec
-from noise.protocol.envelope import BUNDLE_WIRE, Bundle, BundleWire, Recipients, split_commons
-from noise.protocol.errors import NoiseError, Rejected
-from noise.protocol.frames import Receipt, SignedManifest
-from noise.protocol.identifiers import device_id_of, make_seq, make_seqs
-from noise.protocol.merkle import Tree, leaf_hashes
-from noise.protocol.statements import message_leaves
-from noise.store.base import LANE_BITS, BundleRow, StatementRow, Store, StoreCorrupt
+from collections import OrderedDict
+from typing import Final, NamedTuple
 
-STEPS_MAX = 256
+from noise.pipeline.lanes import read_lane
+from noise.pipeline.stored import lane_of
+from noise.protocol.envelope import Bundle
+from noise.protocol.errors import Rejected
+from noise.protocol.frames import Receipt, SignedManifest
+from noise.protocol.identifiers import make_seq
+from noise.protocol.merkle import Tree
+from noise.store.base import BundleRow, StatementRow, Store, StoreCorrupt
+
+STEPS_MAX: Final = 256
 """How many of a sender's bundles back a receipt is looked for: far more than any client has in flight."""
 
-_WIRE: Codec[BundleWire] = BUNDLE_WIRE
+_LANES_REMEMBERED: Final = 4
 
 
 def make_receipt(statement: StatementRow, tree: Tree, first_seq: bytes, first_pos: int, count: int) -> Receipt:
@@ -24,62 +27,54 @@ def make_receipt(statement: StatementRow, tree: Tree, first_seq: bytes, first_po
     return Receipt(SignedManifest(statement.body, statement.signature), first_seq, tuple(proof))
 
 
-def stored_bundle(row: BundleRow) -> Bundle:
-    """A bundle from the store, reconstructed. Its signature was verified when it was accepted."""
-    wire = _WIRE.decode(row.body)
-    recipients = [Recipients(s) for s in wire.sets]
-    commons = split_commons(wire.rows, wire.commons)
-    bundle = Bundle(wire.origin, wire.key, wire.first_ctr, recipients, wire.rows, commons, wire.ciphertexts)
-    bundle.signature = wire.signature
-    return bundle
+class _Sealed(NamedTuple):
+    """What receipts of one lane and epoch need. `bundle_hashes` by bundle_id."""
+
+    statement: StatementRow
+    tree: Tree
+    bundle_hashes: dict[int, bytes]
 
 
-def check_row(row: BundleRow) -> None:
-    """The columns of a stored bundle say what its signed body says. Raises StoreCorrupt."""
-    try:
-        wire = _WIRE.decode(row.body)
-    except NoiseError:
-        wire = None
-    if wire is None or (row.sender, row.first_ctr, row.n_messages) != (
-        device_id_of(wire.key),
-        wire.first_ctr,
-        len(wire.rows),
-    ):
-        raise StoreCorrupt(f"bundle {row.bundle_id} is damaged: restore the newest good copy and run noise fsck")
+class Receipts:
+    """Makes receipts of one lane's inbox again, and remembers the lanes that it looked at last."""
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lanes: OrderedDict[tuple[int, int], _Sealed] = OrderedDict()
 
-def stored_leaf_hashes(row: BundleRow, bundle: Bundle) -> list[bytes]:
-    """Leaf hashes of a stored bundle's messages at the positions that its lane gave them."""
-    lane = row.bundle_id & ((1 << LANE_BITS) - 1)
-    seqs = make_seqs(row.epoch, lane, row.first_pos, bundle.count)
-    return leaf_hashes(message_leaves(bundle, seqs))
-
-
-async def find_receipt(store: Store, last_id: int, bundle: Bundle) -> Receipt:
-    """The receipt that `bundle` got before. `last_id`: its sender's last bundle. Raises Rejected."""
-    row = await _find_row(store, last_id, bundle.first_ctr)
-    if stored_bundle(row).bundle_hash != bundle.bundle_hash:
-        raise Rejected("these counters were used for other content", code="counter-conflict")
-    lane = row.bundle_id & ((1 << LANE_BITS) - 1)
-    manifest = next((m for m in await store.manifests(row.epoch) if m.lane == lane), None)
-    if manifest is None:
-        raise StoreCorrupt(f"the manifest of lane {lane} in epoch {row.epoch} is missing: run noise fsck")
-    hashes: list[bytes] = []
-    for other in await store.bundles_of(row.epoch, lane):
-        hashes += stored_leaf_hashes(other, stored_bundle(other))
-    first_seq = make_seq(row.epoch, lane, row.first_pos)
-    return make_receipt(manifest.statement, Tree(hashes), first_seq, row.first_pos, row.n_messages)
-
-
-async def _find_row(store: Store, last_id: int, first_ctr: int) -> BundleRow:
-    bundle_id = last_id
-    for _ in range(STEPS_MAX):
-        row = (await store.bundles_by_id([bundle_id])).get(bundle_id) if bundle_id >= 0 else None
-        if row is None or row.first_ctr + row.n_messages <= first_ctr:
-            raise Rejected("these counters were skipped and cannot be used any more", code="counter-conflict")
-        if row.first_ctr == first_ctr:
-            return row
-        if row.first_ctr < first_ctr:
+    async def find(self, last_id: int, bundle: Bundle) -> Receipt:
+        """The receipt that `bundle` got before. `last_id`: its sender's last bundle. Raises Rejected, StoreCorrupt."""
+        row = await self._find_row(last_id, bundle.first_ctr)
+        sealed = await self._load(row.epoch, lane_of(row.bundle_id))
+        if sealed.bundle_hashes.get(row.bundle_id) != bundle.bundle_hash:
             raise Rejected("these counters were used for other content", code="counter-conflict")
-        bundle_id = row.prev_id
-    raise Rejected("sent long ago: its receipt is no longer looked up", code="counter-too-old")
+        first_seq = make_seq(row.epoch, lane_of(row.bundle_id), row.first_pos)
+        return make_receipt(sealed.statement, sealed.tree, first_seq, row.first_pos, bundle.count)
+
+    async def _load(self, epoch: int, lane: int) -> _Sealed:
+        known = self._lanes.get((epoch, lane))
+        if known is not None:
+            self._lanes.move_to_end((epoch, lane))
+            return known
+        manifest = next((m for m in await self._store.manifests(epoch) if m.lane == lane), None)
+        if manifest is None:
+            raise StoreCorrupt(f"the manifest of lane {lane} in epoch {epoch} is missing: run noise fsck")
+        loaded = await read_lane(self._store, manifest)
+        hashes = {accepted.bundle_id: accepted.bundle.bundle_hash for accepted in loaded.bundles}
+        sealed = self._lanes[epoch, lane] = _Sealed(manifest.statement, loaded.tree, hashes)
+        if len(self._lanes) > _LANES_REMEMBERED:
+            self._lanes.popitem(last=False)
+        return sealed
+
+    async def _find_row(self, last_id: int, first_ctr: int) -> BundleRow:
+        bundle_id = last_id
+        for _ in range(STEPS_MAX):
+            row = (await self._store.bundles_by_id([bundle_id])).get(bundle_id) if bundle_id >= 0 else None
+            if row is None or row.first_ctr + row.n_messages <= first_ctr:
+                raise Rejected("these counters were skipped and cannot be used any more", code="counter-conflict")
+            if row.first_ctr == first_ctr:
+                return row
+            if row.first_ctr < first_ctr:
+                raise Rejected("these counters were used for other content", code="counter-conflict")
+            bundle_id = row.prev_id
+        raise Rejected("sent long ago: its receipt is no longer looked up", code="counter-too-old")
