@@ -49,14 +49,17 @@ class KeyRing:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = Ed25519PrivateKey.generate()
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        path = self.directory / f"{name}.pem"
+        path, partial = self.directory / f"{name}.pem", self.directory / f"{name}.partial"
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
         try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(pem)
-                file.flush()
-                os.fsync(file.fileno())
+            os.link(partial, path)  # whole or not at all, and never over another
         except FileExistsError:
             raise NoiseError(f"{path} exists and is not overwritten", code="key-exists") from None
+        finally:
+            partial.unlink()
         _sync_directory(self.directory)
         return Signer(key.private_bytes_raw())
 

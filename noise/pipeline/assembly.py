@@ -41,6 +41,7 @@ from noise.protocol.signing import Signer
 from noise.store.base import Store
 
 _SUBMISSIONS_WAITING = 64
+_RECIPIENT_IDS_REMEMBERED = 1 << 18
 _NO_STATEMENT = bytes(32)
 
 
@@ -123,6 +124,7 @@ class Pipeline:
                 EPOCH_BYTES_MAX // n,
                 EPOCH_DELIVERIES_MAX // n,
                 self._topology.bundles_per_epoch,
+                _RECIPIENT_IDS_REMEMBERED // n,
             ),
             on_work=self.sequencer.notice_work,
             on_durable=high_water.sealed,

@@ -12,6 +12,9 @@ from noise.store.base import Store, StoreCorrupt
 BLOCK_LEVEL = 8
 BLOCK_SIZE = 1 << BLOCK_LEVEL
 _RECENT_BLOCKS = 64
+RECENT_EPOCHS = _RECENT_BLOCKS * BLOCK_SIZE
+"""How far behind a live subscriber may be, in epochs, at the very least."""
+
 _LOADED_BLOCKS = 64
 
 
@@ -68,11 +71,13 @@ class EpochLog:
         return index >= self.size or block in self._recent or block in self._loaded
 
     async def prepare(self, store: Store, *indexes: int) -> None:
-        """Load the blocks around leaves. Raises StoreCorrupt."""
+        """Load the blocks around a few leaves; those loaded longest ago go. Raises StoreCorrupt."""
         for index in indexes:
+            block = index >> BLOCK_LEVEL
+            if block in self._loaded:
+                self._loaded.move_to_end(block)
             if self.has(index):
                 continue
-            block = index >> BLOCK_LEVEL
             leaves = await store.leaf_hashes(block << BLOCK_LEVEL, (block + 1) << BLOCK_LEVEL)
             if len(leaves) != BLOCK_SIZE or tree_root(leaves) != self._blocks[0][block]:
                 raise StoreCorrupt(f"log leaves from epoch {block << BLOCK_LEVEL} are damaged: run noise fsck")

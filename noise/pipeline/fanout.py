@@ -13,7 +13,7 @@ import trio
 
 from noise.pipeline.batches import CommittedEpoch, Touched
 from noise.pipeline.catchup import Pages
-from noise.pipeline.epoch_log import EpochLog
+from noise.pipeline.epoch_log import RECENT_EPOCHS, EpochLog
 from noise.protocol.delta import (
     NO_OWN_PART,
     SIGNED_ROSTER,
@@ -34,6 +34,8 @@ from noise.store.base import Store
 _NONE = bytes(4)
 _SET: Codec[RecipientSet] = RECIPIENT_SET
 _PUSHES_AT_ONCE = 64
+_HEARTBEAT_CHECK_S = 1.0
+_EXTENSIONS_CACHED = 1024
 
 
 class Subscriber(Protocol):
@@ -60,8 +62,10 @@ class Fanout:
         heartbeat_s: float,
     ) -> None:
         self.view: CommittedEpoch | None = None
+        """The newest committed epoch: what catch-up shows."""
         self.ready = trio.Event()
         self._shown: CommittedEpoch | None = None
+        """The same, once it was pushed to everybody whom it concerns: what heartbeats show. None while it is pushed."""
         self.on_shown: Callable[[CommittedEpoch], None] = lambda _: None
         """Called after each epoch was pushed to everybody who is live."""
         self._log = log
@@ -116,7 +120,7 @@ class Fanout:
             for recipients in part.recipients():
                 wanted[recipients.root] = recipients
         entry = encode_entry(touched.record, sections, len(touched.parts))
-        return self._join(
+        return self._encode_delta(
             prefix,
             epoch.epoch,
             subscriber,
@@ -128,7 +132,7 @@ class Fanout:
             (subscriber.cursor.hist_next + 1, subscriber.cursor.hist_next + 1, epoch.epoch),
         )
 
-    def _join(
+    def _encode_delta(
         self,
         prefix: bytes,
         epoch: int,
@@ -170,6 +174,8 @@ class Fanout:
             return _NONE
         encoded = self._extensions.get((log_size, epoch))
         if encoded is None:
+            if len(self._extensions) >= _EXTENSIONS_CACHED:
+                self._extensions.clear()
             encoded = self._extensions[log_size, epoch] = join_hashes(self._log.extension(log_size, epoch))
         return encoded
 
@@ -202,11 +208,11 @@ class Fanout:
         """Push a delta without records to whoever was pushed nothing for a while: proof that nothing is withheld."""
         await self.ready.wait()
         while True:
-            await trio.sleep(self._heartbeat_s / 8)
+            await trio.sleep(min(self._heartbeat_s / 8, _HEARTBEAT_CHECK_S))
             silent_before = trio.current_time() - self._heartbeat_s
-            while self._silent_since:
-                subscriber, since = next(iter(self._silent_since.values()))
-                if since > silent_before or self._shown is None:
+            while self._silent_since and self._shown is not None:
+                subscriber, since = next(iter(self._silent_since.values()))  # the one that is farthest behind, too
+                if since > silent_before and subscriber.cursor.log_size > self._shown.epoch - RECENT_EPOCHS // 2:
                     break
                 self._push(subscriber, self._heartbeat(self._shown, subscriber))
                 await trio.lowlevel.checkpoint()
@@ -222,7 +228,9 @@ class Fanout:
         state = MAILBOX_STATE.encode(history.state) if history else b""
         _, _, hist_size, hist_next, last_epoch = subscriber.cursor
         prefix, proof = DELTA_PREFIX + outbox.shared, outbox.states.prove(key)
-        return self._join(prefix, view.epoch, subscriber, {}, state, proof, [], [], (hist_size, hist_next, last_epoch))
+        return self._encode_delta(
+            prefix, view.epoch, subscriber, {}, state, proof, [], [], (hist_size, hist_next, last_epoch)
+        )
 
     async def catch_up(self, subscriber: Subscriber) -> bytes:
         """The next delta frame of a subscriber that has not joined: a page of what it misses, or a heartbeat.
@@ -245,7 +253,7 @@ class Fanout:
             return self._heartbeat(view, subscriber)
         page = await self._pages.load(history.state, cursor)
         await self._log.prepare(self._store, cursor.log_size)  # last: while others wait, it may be pushed out again
-        return self._join(
+        return self._encode_delta(
             DELTA_PREFIX + outbox.shared,
             view.epoch,
             subscriber,

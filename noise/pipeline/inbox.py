@@ -25,18 +25,18 @@ from noise.store.base import ID_STEP, BundleRow, ManifestWrite, Store
 
 LOGGER = logging.getLogger("noise.pipeline")
 
-_RECIPIENT_IDS_CACHED = 1 << 18
 _REISSUES_WAITING_MAX = 64
 
 
 class RecipientCache:
     """Recipient sets whose roots were computed before: a sender keeps one set for many messages."""
 
-    __slots__ = ("_ids", "_known")
+    __slots__ = ("_ids", "_ids_max", "_known")
 
-    def __init__(self) -> None:
+    def __init__(self, ids_max: int) -> None:
         self._known: OrderedDict[RecipientSet, Recipients] = OrderedDict()
         self._ids = 0
+        self._ids_max = ids_max
 
     def __call__(self, recipient_set: RecipientSet) -> Recipients:
         known = self._known.get(recipient_set)
@@ -46,18 +46,22 @@ class RecipientCache:
         made = Recipients(recipient_set)
         self._known[recipient_set] = made
         self._ids += len(made.device_ids)
-        while self._ids > _RECIPIENT_IDS_CACHED:
+        while self._ids > self._ids_max:
             self._ids -= len(self._known.popitem(last=False)[1].device_ids)
         return made
 
 
 class EpochLimits(NamedTuple):
-    """What one lane takes into one epoch; a single bundle always fits. `bundles`: None for any number."""
+    """What one lane takes into one epoch; a single bundle always fits. `bundles`: None for any number.
+
+    `recipient_ids`: how many it remembers in recipient sets whose roots it computed.
+    """
 
     messages: int
     bytes: int
     deliveries: int
     bundles: int | None
+    recipient_ids: int
 
 
 class Inbox:
@@ -92,7 +96,7 @@ class Inbox:
         self._on_work = on_work
         self._on_durable = on_durable
         self._run_step = run_step
-        self._recipients = RecipientCache()
+        self._recipients = RecipientCache(limits.recipient_ids)
         self._open: dict[tuple[bytes, int], Accepted] = {}
         self._next_ctrs: dict[bytes, int] = {}
         self._n_messages = 0
@@ -102,6 +106,7 @@ class Inbox:
         self._durable = trio.Event()
         self._sealing: dict[tuple[bytes, int], Accepted] = {}
         self._receipts = Receipts(store)
+        self._is_ending = False
         self._reissue_send, self._reissue_receive = trio.open_memory_channel[tuple[Bundle, Answer]](
             _REISSUES_WAITING_MAX
         )
@@ -200,6 +205,7 @@ class Inbox:
                     self.admit(bundle, data, answer)
                 except NoiseError as refusal:
                     answer(refusal)
+            self._is_ending = True
 
     async def run_sealing(
         self, cuts: "trio.MemoryReceiveChannel[int]", lanes: "trio.MemorySendChannel[SealedLane]"
@@ -222,6 +228,8 @@ class Inbox:
         with self._reissue_receive as asked:
             async for bundle, answer in asked:
                 try:
+                    if self._is_ending:
+                        raise Rejected("the provider is stopping: send again later", code="unavailable")
                     last_id = self._senders.get(bundle.sender).last_id
                     if self._sealing:
                         await self._durable.wait()  # the store does not have the last bundles yet

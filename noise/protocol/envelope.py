@@ -26,6 +26,7 @@ from noise.protocol.errors import DecodeError, Rejected
 from noise.protocol.identifiers import device_id_of
 from noise.protocol.limits import (
     BUNDLE_BYTES_MAX,
+    BUNDLE_CIPHERTEXTS_MAX,
     BUNDLE_MESSAGES_MAX,
     BUNDLE_RECIPIENT_IDS_MAX,
     CIPHERTEXT_BYTES_MAX,
@@ -339,6 +340,7 @@ def build_bundle(signer: Signer, origin: bytes, first_ctr: int, drafts: Sequence
             raise DecodeError("ciphertexts are one for each recipient, equally long, and not empty")
         rows.append(EnvelopeRow(place, draft.created_ms, len(draft.common), sizes[0] if sizes else 0))
     check_limits(first_ctr, len(rows), rows)
+    check_ciphertexts(rows, [len(members.device_ids) for members in recipients])
     bundle = Bundle(
         origin,
         signer.public_key,
@@ -365,6 +367,14 @@ def check_limits(first_ctr: int, n_envelopes: int, rows: Sequence[EnvelopeRow]) 
         raise Rejected(f"a ciphertext has at most {CIPHERTEXT_BYTES_MAX} bytes", code="ciphertext-too-large")
 
 
+def check_ciphertexts(rows: Sequence[EnvelopeRow], set_sizes: Sequence[int]) -> None:
+    """A bundle's per-recipient ciphertexts are not too many to prove. Raises Rejected. Before anything is hashed."""
+    if sum([set_sizes[row[0]] for row in rows if row[3]]) > BUNDLE_CIPHERTEXTS_MAX:
+        raise Rejected(
+            f"a bundle has at most {BUNDLE_CIPHERTEXTS_MAX} per-recipient ciphertexts", code="too-many-ciphertexts"
+        )
+
+
 def check_sender(sender: bytes, recipients: Sequence[Recipients]) -> None:
     """A sender receives what it sends: it sees its own order. Raises Rejected."""
     if any(members.index(sender) < 0 for members in recipients):
@@ -377,6 +387,7 @@ def _check_sets(wire: BundleWire) -> None:
     used = list(dict.fromkeys([row[0] for row in wire.rows]))
     if used != list(range(len(wire.sets))) or len(set(wire.sets)) < len(wire.sets):
         raise DecodeError("recipient sets must stand in the order of their first use, once each")
+    check_ciphertexts(wire.rows, [len(recipient_set.device_ids) for recipient_set in wire.sets])
 
 
 def open_bundle(data: bytes, origin: bytes, recipients_of: Callable[[RecipientSet], Recipients] = Recipients) -> Bundle:

@@ -346,11 +346,14 @@ class Follower:
     def check_receipt(self, receipt: Receipt, bundle: Bundle) -> list[bytes]:
         """The positions (seq) of a bundle's messages, which an inbox's signed manifest commits to. Pure.
 
-        Raises ProviderMisbehaved.
+        Raises ProviderMisbehaved; DecodeError "no-roster" when the roster of that epoch is not, or no longer, known
+        here, which says nothing about the provider.
         """
         try:
             return open_receipt(receipt, bundle, self.origin, self.rosters)
         except NoiseError as error:
+            if error.code == "no-roster":
+                raise
             evidence = (SIGNED.encode(Signed(*receipt.manifest)), bundle.body)
             raise ProviderMisbehaved(error.detail, code=error.code, evidence=evidence) from error
 

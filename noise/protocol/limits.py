@@ -12,6 +12,9 @@ BUNDLE_RECIPIENT_IDS_MAX = 4096
 BUNDLE_MESSAGES_MAX = 256
 """Envelopes under one signature: the signature's cost per message is then under 1 us."""
 
+BUNDLE_CIPHERTEXTS_MAX = 8192
+"""Per-recipient ciphertexts in a bundle: each is hashed into a tree before a refusal, and proven at delivery."""
+
 BUNDLE_BYTES_MAX = 1 << 20
 """An encoded bundle: one HTTP body or WebSocket frame that a server must hold before it can judge it."""
 
@@ -25,7 +28,8 @@ FRAME_BYTES_MAX = 24 << 20
 """A pushed frame: one epoch of one mailbox, whose content an epoch's own limit bounds, and its proofs."""
 
 EPOCH_BYTES_MAX = 8 << 20
-"""Encoded bundles in one epoch, over all lanes: what the largest delta can hold."""
+"""Encoded bundles in one epoch, over all lanes; each lane takes one bundle at least. With LANES_MAX lanes that are
+twice as many bytes, and still fit into a frame."""
 
 EPOCH_MESSAGES_MAX = 16384
 """Messages in one epoch, over all lanes: bounds the time that one epoch takes, hence everybody's latency."""

@@ -10,7 +10,8 @@ from quart_trio import QuartTrio
 from werkzeug.routing import MapAdapter
 
 from noise.protocol.limits import BUNDLE_BYTES_MAX
-from noise.web.bodies import JSON_FACTOR, BoundedExchange, Budget
+from noise.web.bodies import BODIES_BYTES_MAX, JSON_FACTOR, BoundedExchange
+from noise.web.budget import Budget
 from noise.web.gateway import Gateway
 from noise.web.health import Health
 from noise.web.history import History
@@ -31,7 +32,7 @@ class HttpFace(QuartTrio):
 
     def __init__(self) -> None:
         super().__init__("noise", static_folder=None)
-        self.budget = Budget()
+        self.budget = Budget(BODIES_BYTES_MAX)
         self.config.update(
             BODY_TIMEOUT=_BODY_S,
             MAX_CONTENT_LENGTH=BUNDLE_BYTES_MAX * JSON_FACTOR,

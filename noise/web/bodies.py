@@ -14,6 +14,7 @@ from quart_trio.wrappers.request import TrioBody
 from werkzeug.exceptions import ServiceUnavailable
 
 from noise.protocol.limits import BUNDLE_BYTES_MAX
+from noise.web.budget import Budget
 from noise.web.negotiation import Form
 from noise.web.problems import make_problem
 
@@ -38,19 +39,6 @@ def body_bytes_max(path: str, media_type: str) -> int:
     if path != BUNDLES_PATH:
         return BODY_BYTES_MAX
     return BUNDLE_BYTES_MAX * (JSON_FACTOR if media_type == Form.JSON.value else 1)
-
-
-class Budget:
-    """What bodies hold together now, in bytes."""
-
-    __slots__ = ("bytes_max", "used")
-
-    def __init__(self, bytes_max: int = BODIES_BYTES_MAX) -> None:
-        self.bytes_max = bytes_max
-        self.used = 0
-
-    def has_room(self, size: int) -> bool:
-        return self.used + size <= self.bytes_max
 
 
 class BudgetedBody(TrioBody):

@@ -32,8 +32,9 @@ from noise.protocol.frames import (
 from noise.protocol.limits import BUNDLE_BYTES_MAX
 from noise.protocol.push_session import CloseCode, PushRole, PushSession
 from noise.web.auth import check_auth
+from noise.web.budget import Budget
 from noise.web.gateway import Gateway
-from noise.web.websocket import Budget, Refused, WebSocket, accept_websocket
+from noise.web.websocket import BUDGET_BYTES_MAX, Budgets, Refused, WebSocket, accept_websocket
 
 _AUTH_BYTES_MAX: Final = 1 << 14
 _AUTH_S: Final = 10.0
@@ -62,6 +63,7 @@ class Connection:
         self.scope = trio.CancelScope()
         self.ending: Ended | None = None
         self.in_flight = trio.Semaphore(_IN_FLIGHT_MAX)
+        self.greeted = trio.Event()  # with a first delta, whose roster the client needs to judge receipts
         self._websocket = websocket
         self.session = session
 
@@ -99,7 +101,7 @@ class PushFace:
         self._gateway = gateway
         self._idle_s = idle_s
         self._auth_s = auth_s
-        self._budget = Budget()
+        self._budgets = Budgets(Budget(BUDGET_BYTES_MAX), Budget(BUDGET_BYTES_MAX))
         self._connections: dict[bytes, list[Connection]] = {}
 
     async def serve(self, stream: trio.SocketStream, first_bytes: bytes) -> None:
@@ -107,7 +109,7 @@ class PushFace:
         try:
             with trio.fail_after(self._auth_s):
                 subprotocols = (SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON)
-                websocket = await accept_websocket(stream, first_bytes, subprotocols, self._budget)
+                websocket = await accept_websocket(stream, first_bytes, subprotocols, self._budgets)
         except (Refused, trio.TooSlowError):
             await trio.aclose_forcefully(stream)
             return
@@ -181,6 +183,7 @@ class PushFace:
         fanout = self._gateway.pipeline.fanout
         try:
             connection.push_nowait(await fanout.catch_up(connection))
+            connection.greeted.set()
             while not fanout.join(connection):
                 await websocket.drain()
                 connection.push_nowait(await fanout.catch_up(connection))
@@ -209,12 +212,14 @@ class PushFace:
         if isinstance(frame, BundleFrame):
             await self._submit(frame, connection)
         elif isinstance(frame, AckFrame):
-            self._gateway.pipeline.acks.accept(frame, self._gateway.origin, connection.device_id)
+            hist_next = connection.cursor.hist_next
+            self._gateway.pipeline.acks.accept(frame, self._gateway.origin, connection.device_id, hist_next)
         elif isinstance(frame, PingFrame):
             connection.send(PongFrame(frame.token))
 
     async def _submit(self, frame: BundleFrame, connection: Connection) -> None:
         request = frame.request
+        await connection.greeted.wait()
         await connection.in_flight.acquire()
         try:
             await self._gateway.pipeline.submit(frame.bundle, lambda outcome: connection.answer(request, outcome))

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from contextlib import suppress
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 import wsproto
@@ -27,13 +27,14 @@ from wsproto.events import (
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from noise.protocol.errors import DecodeError, NoiseError
+from noise.web.budget import Budget
 from noise.web.listen import split_head
 
 QUEUE_BYTES_MAX: Final = 1 << 20
 """Bytes that may wait for one client, unless a single frame is larger: a few epochs of a busy mailbox."""
 
 BUDGET_BYTES_MAX: Final = 256 << 20
-"""Bytes that may wait for all clients together, and of messages that are half received from them."""
+"""Bytes that may wait for all clients together; and as many of theirs that are half received, or wait to be handled."""
 
 _RECEIVE_BYTES: Final = 1 << 16
 _STALL_S: Final = 30.0
@@ -46,20 +47,18 @@ class Refused(NoiseError):
     default_code = "handshake-refused"
 
 
-class Budget:
-    """What waits for all connections together, to be sent or to be received whole, in bytes."""
+class Budgets(NamedTuple):
+    """What waits for all connections together: to be sent, and to be received whole or handled."""
 
-    __slots__ = ("used",)
-
-    def __init__(self) -> None:
-        self.used = 0
+    outgoing: Budget
+    incoming: Budget
 
 
 class WebSocket:
     """An accepted connection. `subprotocol`: the one chosen; `host`: the Host header of the handshake."""
 
     def __init__(
-        self, stream: trio.SocketStream, connection: wsproto.WSConnection, subprotocol: str, host: str, budget: Budget
+        self, stream: trio.SocketStream, connection: wsproto.WSConnection, subprotocol: str, host: str, budgets: Budgets
     ) -> None:
         self.subprotocol = subprotocol
         self.host = host
@@ -67,7 +66,8 @@ class WebSocket:
         self._stream = stream
         self._fd = stream.socket.fileno()
         self._connection = connection
-        self._budget = budget
+        self._outgoing, self._incoming = budgets
+        self._held = 0  # of the incoming budget
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._waiting = trio.Event()
@@ -85,7 +85,7 @@ class WebSocket:
             return
         size = sum(map(len, chunks))
         if self._queue:
-            if self._queued + size > QUEUE_BYTES_MAX or self._budget.used + size > BUDGET_BYTES_MAX:
+            if self._queued + size > QUEUE_BYTES_MAX or not self._outgoing.has_room(size):
                 self._overflow()
                 return
             sent = 0
@@ -93,9 +93,12 @@ class WebSocket:
             sent = self._try_write(chunks)
             if sent in (-1, size):
                 return
+            if not self._outgoing.has_room(size - sent):
+                self._cut()
+                return
         self._queue.append(b"".join(chunks)[sent:])
         self._queued += size - sent
-        self._budget.used += size - sent
+        self._outgoing.used += size - sent
         self._waiting.set()
 
     def _try_write(self, chunks: "tuple[bytes, ...] | list[bytes]") -> int:
@@ -105,10 +108,14 @@ class WebSocket:
         except BlockingIOError:
             return 0
         except OSError:
-            self._closed = True
-            self._drop_queue()
-            self.overflowed.set()
+            self._cut()
             return -1
+
+    def _cut(self) -> None:
+        """Nothing goes out any more, not even the rest of a frame."""
+        self._closed = True
+        self._drop_queue()
+        self.overflowed.set()
 
     def _overflow(self) -> None:
         """Nothing new goes out, only the rest of the frame that is half out: a close frame may follow it."""
@@ -116,11 +123,11 @@ class WebSocket:
         self._drop_queue()
         self._queue.append(half_out)
         self._queued = len(half_out)
-        self._budget.used += self._queued
+        self._outgoing.used += self._queued
         self.overflowed.set()
 
     def _drop_queue(self) -> None:
-        self._budget.used -= self._queued
+        self._outgoing.used -= self._queued
         self._queued = 0
         self._queue.clear()
         self._drained.set()
@@ -143,7 +150,7 @@ class WebSocket:
         if sent <= 0:
             return
         self._queued -= sent
-        self._budget.used -= sent
+        self._outgoing.used -= sent
         while sent:
             chunk = self._queue.popleft()
             if len(chunk) > sent:
@@ -163,11 +170,12 @@ class WebSocket:
 
         Raises DecodeError for what is too large or no WebSocket, NoiseError "busy" when too much is half received on
         all connections together. Not to be called again after it raised, or was cancelled in the middle of a message.
+        What it returned is held in the budget until it is called again, or the connection is closed.
         """
+        self._release()
         texts: list[str] = []
         blobs: list[bytes | bytearray] = []
         size = 0
-        held = 0  # of it, counted in the budget: what has to wait here for the rest of its message
         try:
             while True:
                 for event in self._connection.events():
@@ -177,7 +185,10 @@ class WebSocket:
                     if isinstance(event, Ping):
                         self._write_nowait(self._connection.send(event.response()))
                     elif isinstance(event, Message):
-                        size += len(event.data)
+                        part = len(event.data) if isinstance(event, BytesMessage) else len(event.data.encode("utf-8"))
+                        size += part
+                        self._held += part
+                        self._incoming.used += part
                         if size > bytes_max:
                             raise DecodeError(f"a message has at most {bytes_max} bytes here", code="frame-too-large")
                         if isinstance(event, TextMessage):
@@ -186,9 +197,7 @@ class WebSocket:
                             blobs.append(event.data)
                         if event.message_finished:
                             return "".join(texts) if isinstance(event, TextMessage) else b"".join(blobs)
-                self._budget.used += size - held
-                held = size
-                if held and self._budget.used > BUDGET_BYTES_MAX:
+                if size and not self._incoming.has_room(0):
                     raise NoiseError("too much is half received: reconnect later", code="busy")
                 data = await self._stream.receive_some(_RECEIVE_BYTES)
                 if not data:
@@ -198,8 +207,10 @@ class WebSocket:
             raise DecodeError("not a WebSocket frame", code="bad-websocket") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return None
-        finally:
-            self._budget.used -= held
+
+    def _release(self) -> None:
+        self._incoming.used -= self._held
+        self._held = 0
 
     def _answer_close(self, event: CloseConnection) -> None:
         if not self._closed:
@@ -217,6 +228,7 @@ class WebSocket:
         finally:
             self._closed = True
             self._drop_queue()
+            self._release()
             await self._stream.aclose()
 
 
@@ -230,7 +242,7 @@ def _frame_header(opcode: int, size: int) -> bytes:
 
 
 async def accept_websocket(
-    stream: trio.SocketStream, first_bytes: bytes, subprotocols: tuple[str, ...], budget: Budget
+    stream: trio.SocketStream, first_bytes: bytes, subprotocols: tuple[str, ...], budgets: Budgets
 ) -> WebSocket:
     """Answer the handshake in `first_bytes`, choosing the first of our `subprotocols` that the client offers.
 
@@ -261,7 +273,7 @@ async def accept_websocket(
     await _send(stream, connection.send(AcceptConnection(subprotocol=chosen)))
     if rest:
         connection.receive_data(rest)
-    return WebSocket(stream, connection, chosen, request.host, budget)
+    return WebSocket(stream, connection, chosen, request.host, budgets)
 
 
 async def _send(stream: trio.SocketStream, data: bytes) -> None:

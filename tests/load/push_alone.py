@@ -18,21 +18,22 @@ import time
 import trio
 
 from noise.protocol.frames import SUBPROTOCOL_BINARY
-from noise.web.websocket import Budget, WebSocket, accept_websocket
+from noise.web.budget import Budget
+from noise.web.websocket import BUDGET_BYTES_MAX, Budgets, WebSocket, accept_websocket
 from tests.load.wire import encode_upgrade
 
 _PAUSE_S = 0.02
 _WARM_UP_ROUNDS = 20
 
 
-async def _accept(listener: trio.SocketListener, count: int, budget: Budget) -> list[WebSocket]:
+async def _accept(listener: trio.SocketListener, count: int, budgets: Budgets) -> list[WebSocket]:
     websockets = []
     for _ in range(count):
         stream = await listener.accept()
         head = b""
         while b"\r\n\r\n" not in head:
             head += await stream.receive_some(1 << 14)
-        websockets.append(await accept_websocket(stream, head, (SUBPROTOCOL_BINARY,), budget))
+        websockets.append(await accept_websocket(stream, head, (SUBPROTOCOL_BINARY,), budgets))
     return websockets
 
 
@@ -41,16 +42,16 @@ async def _measure(count: int, frame_bytes: int, n_rounds: int) -> dict[str, flo
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     reader = subprocess.Popen([sys.executable, "-m", __spec__.name, str(count), str(port)])
-    budget = Budget()
+    budgets = Budgets(Budget(BUDGET_BYTES_MAX), Budget(BUDGET_BYTES_MAX))
     frame = os.urandom(frame_bytes)
     rounds = []
     async with trio.open_nursery() as nursery:
-        websockets = await _accept(listener, count, budget)
+        websockets = await _accept(listener, count, budgets)
         for websocket in websockets:
             nursery.start_soon(websocket.run_writer)
         for _ in range(_WARM_UP_ROUNDS + n_rounds):
             await trio.sleep(_PAUSE_S)
-            if budget.used:
+            if budgets.outgoing.used:
                 raise RuntimeError("the reader is behind: frames were queued, not pushed")
             started = time.process_time()
             for websocket in websockets:
