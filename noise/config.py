@@ -8,13 +8,14 @@ from noise.protocol.errors import NoiseError
 EPOCH_MS = 20
 IDLE_MS = 5_000
 HEARTBEAT_MS = 15_000
+MAILBOXES_MAX = 1_000_000
 BIND = "127.0.0.1:8080"
 
 
 class ServeOptions(NamedTuple):
     """`epoch_ms`: shortest interval of epochs under load; `idle_ms`: longest without any; `heartbeat_ms`: longest
     silence towards a client. None: as before.
-    `public_hosts`: see `noise.web.gateway`."""
+    `public_hosts`: see `noise.web.gateway`. `mailboxes_max`: beyond it no new mailbox comes into being."""
 
     data: Path
     host: str
@@ -26,6 +27,7 @@ class ServeOptions(NamedTuple):
     idle_ms: int | None
     heartbeat_ms: int | None
     public_hosts: tuple[str, ...] = ()
+    mailboxes_max: int = MAILBOXES_MAX
 
 
 def parse_bind(text: str) -> tuple[str, int]:
@@ -43,6 +45,7 @@ def check_options(options: ServeOptions) -> None:
         ("--epoch-ms", options.epoch_ms, 0, 60_000),
         ("--idle-ms", options.idle_ms, 10, 600_000),
         ("--heartbeat-ms", options.heartbeat_ms, 100, 600_000),
+        ("--mailboxes-max", options.mailboxes_max, 0, 1_000_000_000),
     ):
         if value is not None and not least <= value <= most:
             raise NoiseError(f"{name} goes from {least} to {most}, not {value}", code="bad-option")

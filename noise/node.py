@@ -121,6 +121,7 @@ async def build_node(options: ServeOptions, keys: KeyRing, origin: bytes, store:
             signer_of=_signer_finder(keys, ROSTER.decode(rosters[-1].body)),
             time_ms=_wall_clock_ms,
             high_water=high_water,
+            mailboxes_max=options.mailboxes_max,
             make_exchange=lambda n: LocalExchange[RoutedLane](n, _EXCHANGE_CAPACITY),
         )
 

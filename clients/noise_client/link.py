@@ -192,8 +192,10 @@ async def open_link(address: Address, settings: Settings, ssl_context: ssl.SSLCo
     stream = _WatchedStream(await _open_stream(address, settings, ssl_context))
     try:
         async with trio.open_nursery() as nursery:
-            host: trio.Nursery = await nursery.start(_host_readers)
+            readers = _Readers()
+            nursery.start_soon(readers.run)
             try:
+                host = await readers.nursery()
                 link = Link(await _open_websocket(host, stream, address, settings), stream, settings)
                 host.start_soon(link.drain)
                 try:
@@ -201,7 +203,7 @@ async def open_link(address: Address, settings: Settings, ssl_context: ssl.SSLCo
                 finally:
                     await link.close()
             finally:
-                host.cancel_scope.cancel()
+                readers.scope.cancel()
     except BaseExceptionGroup as group:
         error = lone_exception(group)
         if isinstance(error, ConnectionRejected):
@@ -213,12 +215,26 @@ async def open_link(address: Address, settings: Settings, ssl_context: ssl.SSLCo
         await trio.aclose_forcefully(stream)
 
 
-async def _host_readers(task_status: trio.TaskStatus[trio.Nursery]) -> None:
-    """A nursery for those who read, beyond the reach of a cancellation: the closing handshake needs them."""
-    with trio.CancelScope(shield=True):
-        async with trio.open_nursery() as nursery:
-            task_status.started(nursery)
-            await trio.sleep_forever()
+class _Readers:
+    """A nursery for those who read, which nothing cancels but its own scope: a closing handshake needs them."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope(shield=True)
+        self._is_open = trio.Event()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Until `scope` is cancelled, which may have happened before."""
+        with self.scope:
+            async with trio.open_nursery() as self._nursery:
+                self._is_open.set()
+                await trio.sleep_forever()
+
+    async def nursery(self) -> trio.Nursery:
+        await self._is_open.wait()
+        if self._nursery is None:
+            raise RuntimeError("open without a nursery")
+        return self._nursery
 
 
 async def _open_stream(address: Address, settings: Settings, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:

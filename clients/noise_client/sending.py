@@ -26,7 +26,7 @@ from noise_client.device import Device
 from noise_client.errors import deadline
 from noise_client.trust_store import Kept, QueuedMessage, StoreCalls, TrustStore
 
-RETRIED_CODES = frozenset({"busy", "quota", "unavailable"})
+RETRIED_CODES = frozenset({"busy", "unavailable"})
 """Refusals that say "not now": the same bundle is sent again after a while. All others are final."""
 
 _RECIPIENTS_REMEMBERED_MAX = 64

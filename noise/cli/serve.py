@@ -18,7 +18,7 @@ from pathlib import Path
 
 import trio
 
-from noise.config import BIND, EPOCH_MS, HEARTBEAT_MS, IDLE_MS, ServeOptions, parse_bind
+from noise.config import BIND, EPOCH_MS, HEARTBEAT_MS, IDLE_MS, MAILBOXES_MAX, ServeOptions, parse_bind
 from noise.node import open_node, serve_node
 from noise.pipeline.topology import NAMES
 from noise.protocol.errors import NoiseError
@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST[:PORT]",
         help="a name in the URLs of clients, as often as there are; then proofs for other hosts are refused (relays)",
     )
+    parser.add_argument(
+        "--mailboxes-max",
+        type=int,
+        default=MAILBOXES_MAX,
+        metavar="N",
+        help="refuse messages that would make more mailboxes, of some 2 KiB memory each; default %(default)s",
+    )
     for flag, what, at_first in (
         ("--epoch-ms", "shortest epoch under load", EPOCH_MS),
         ("--idle-ms", "longest epoch when idle", IDLE_MS),
@@ -65,6 +72,7 @@ def options_from(arguments: argparse.Namespace) -> ServeOptions:
         arguments.idle_ms,
         arguments.heartbeat_ms,
         tuple(arguments.public_host),
+        arguments.mailboxes_max,
     )
 
 

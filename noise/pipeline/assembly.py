@@ -32,8 +32,8 @@ from noise.pipeline.slots import Slots
 from noise.pipeline.topology import Topology
 from noise.protocol.checkpoint import log_name_of
 from noise.protocol.delta import SignedRoster
-from noise.protocol.envelope import BUNDLE_KEY_AT
-from noise.protocol.errors import DecodeError
+from noise.protocol.envelope import BUNDLE_KEY_AT, Bundle
+from noise.protocol.errors import DecodeError, Rejected
 from noise.protocol.identifiers import Actor, Role, device_id_of
 from noise.protocol.limits import EPOCH_BYTES_MAX, EPOCH_DELIVERIES_MAX, EPOCH_MESSAGES_MAX
 from noise.protocol.placement import Rendezvous, actors_of
@@ -66,6 +66,7 @@ class Pipeline:
         signer_of: Callable[[Actor, int], Signer],
         time_ms: Callable[[], int],
         high_water: HighWaterMark,
+        mailboxes_max: int,
         make_exchange: Callable[[int], Exchange[RoutedLane]],
     ) -> None:
         roster = recovered.roster
@@ -75,6 +76,7 @@ class Pipeline:
         self._topology = topology
         self._signer_of = signer_of
         self._make_exchange = make_exchange
+        self._mailboxes_max = mailboxes_max
         inboxes, outboxes = actors_of(roster, Role.INBOX), actors_of(roster, Role.OUTBOX)
         self._lane_of = Rendezvous(inboxes)
         mailbox_placement = Rendezvous(outboxes)
@@ -126,6 +128,7 @@ class Pipeline:
                 self._topology.bundles_per_epoch,
                 _RECIPIENT_IDS_REMEMBERED // n,
             ),
+            check_quota=self._check_quota,
             on_work=self.sequencer.notice_work,
             on_durable=high_water.sealed,
             run_step=self._topology.run_step,
@@ -142,6 +145,14 @@ class Pipeline:
             writeback=recovered.writebacks[actor.number],
             run_step=self._topology.run_step,
         )
+
+    def _check_quota(self, bundle: Bundle) -> None:
+        """Raises Rejected when a bundle would make mailboxes beyond the operator's limit."""
+        fanout = self.fanout
+        if fanout.mailbox_count() < self._mailboxes_max:
+            return
+        if not all(fanout.has_mailbox(device_id) for members in bundle.recipients for device_id in members.device_ids):
+            raise Rejected("no new mailboxes here: the provider has as many as it may", code="mailbox-quota")
 
     async def submit(self, data: bytes, answer: Answer) -> None:
         """Hand an encoded bundle to its sender's inbox; waits while that is behind. `answer` is called once, later.

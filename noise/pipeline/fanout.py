@@ -217,6 +217,14 @@ class Fanout:
                 self._push(subscriber, self._heartbeat(self._shown, subscriber))
                 await trio.lowlevel.checkpoint()
 
+    def mailbox_count(self) -> int:
+        """Mailboxes that are committed."""
+        return sum([outbox.states.count for outbox in self.view.outboxes]) if self.view else 0
+
+    def has_mailbox(self, mailbox: bytes) -> bool:
+        """Whether a mailbox is committed."""
+        return self.view is not None and self._states_of(self.view, mailbox).get(map_key_of(mailbox)) is not None
+
     def _states_of(self, view: CommittedEpoch, mailbox: bytes) -> StateMap[History]:
         return view.outboxes[self._placement.number(mailbox)].states
 

@@ -67,7 +67,8 @@ class EpochLimits(NamedTuple):
 class Inbox:
     """One lane. `run_step` runs a pure function, here or in a worker thread, as the topology says.
 
-    `on_work` tells the sequencer that the open epoch is no longer empty, `on_durable` how far manifests are stored.
+    `check_quota` refuses what the provider has no room for. `on_work` tells the sequencer that the open epoch is no
+    longer empty, `on_durable` how far manifests are stored.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Inbox:
         next_id: int,
         previous: bytes,
         limits: EpochLimits,
+        check_quota: Callable[[Bundle], None],
         on_work: Callable[[], None],
         on_durable: Callable[[int], None],
         run_step: Callable[[Callable[[], Bundle]], Awaitable[Bundle]],
@@ -93,6 +95,7 @@ class Inbox:
         self._next_id = next_id
         self._previous = previous
         self._limits = limits
+        self._check_quota = check_quota
         self._on_work = on_work
         self._on_durable = on_durable
         self._run_step = run_step
@@ -136,6 +139,7 @@ class Inbox:
             else:
                 waiting.answers.append(answer)
             return
+        self._check_quota(bundle)
         seqs = make_seqs(self._epoch, self.lane, self._n_messages, bundle.count)
         leaves = leaf_hashes(message_leaves(bundle, seqs))
         accepted = Accepted(bundle, data, self._next_id, self._n_messages, seqs, leaves)

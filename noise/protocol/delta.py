@@ -45,7 +45,13 @@ from noise.protocol.envelope import (
 from noise.protocol.errors import DecodeError, ProofError
 from noise.protocol.history import HISTORY_RECORD, MAILBOX_STATE
 from noise.protocol.identifiers import device_id_of, make_seqs, parse_seq
-from noise.protocol.limits import CONNECTION_RECIPIENT_IDS_MAX
+from noise.protocol.limits import (
+    BUNDLE_MESSAGES_MAX,
+    CONNECTION_RECIPIENT_IDS_MAX,
+    EPOCH_MESSAGES_MAX,
+    PAGE_RECORDS_MAX,
+    ROSTERS_MAX,
+)
 from noise.protocol.merkle import EMPTY_ROOT, leaf_hash, prove_subset, root_from_subset
 from noise.protocol.signing import verify_strict
 from noise.protocol.statements import EPOCH_HEAD, EPOCH_RECORD, MESSAGE_LEAF, ROSTER
@@ -82,11 +88,11 @@ class Section(NamedTuple):
     signature: Bytes64
     indexes: Indexes
     roots: Hashes
-    rows: Annotated[tuple[EnvelopeRow, ...], list_of(ENVELOPE_ROW)]
+    rows: Annotated[tuple[EnvelopeRow, ...], list_of(ENVELOPE_ROW, BUNDLE_MESSAGES_MAX)]
     commons: Vec32
     proof: Hashes
     ciphertexts: Vec32
-    ciphertext_proofs: Annotated[tuple[tuple[bytes, ...], ...], list_of(HASHES)]
+    ciphertext_proofs: Annotated[tuple[tuple[bytes, ...], ...], list_of(HASHES, BUNDLE_MESSAGES_MAX)]
 
 
 SECTION = struct_codec(Section)
@@ -96,7 +102,7 @@ NO_OWN_PART = bytes(8)
 
 class HistoryEntry(NamedTuple):
     record: Annotated[bytes, embedded(HISTORY_RECORD)]
-    sections: Annotated[tuple[Section, ...], list_of(SECTION)]
+    sections: Annotated[tuple[Section, ...], list_of(SECTION, EPOCH_MESSAGES_MAX)]
 
 
 HISTORY_ENTRY = struct_codec(HistoryEntry)
@@ -135,12 +141,12 @@ class Delta(NamedTuple):
 
     shared: Annotated[DeltaShared, DELTA_SHARED]
     log_hashes: Hashes
-    rosters: Annotated[tuple[SignedRoster, ...], list_of(SIGNED_ROSTER)]
+    rosters: Annotated[tuple[SignedRoster, ...], list_of(SIGNED_ROSTER, ROSTERS_MAX)]
     sets: Annotated[tuple[RecipientSet, ...], list_of(RECIPIENT_SET)]
     state: Annotated[bytes, embedded(MAILBOX_STATE)]
     path: Hashes
     other: Annotated[OtherLeaf | None, optional(OTHER_LEAF)]
-    history: Annotated[tuple[HistoryEntry, ...], list_of(HISTORY_ENTRY)]
+    history: Annotated[tuple[HistoryEntry, ...], list_of(HISTORY_ENTRY, PAGE_RECORDS_MAX)]
     tail_hashes: Hashes
 
 

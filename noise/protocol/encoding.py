@@ -184,11 +184,15 @@ def _utf8(text: str) -> bytes:
 _VEC16 = _Vec(2)
 
 
+_COUNT_MAX = 2**32 - 1
+
+
 class _List(Codec[tuple[T, ...]]):
     min_size = 4
 
-    def __init__(self, item: Codec[T]) -> None:
+    def __init__(self, item: Codec[T], count_max: int) -> None:
         self._item = item
+        self._count_max = count_max
         self._fixed = struct.Struct(">" + item.format) if item.format is not None else None
         rows_of_numbers = isinstance(item, StructCodec) and item.format is not None and "s" not in item.format
         self._numbers = self._fixed if rows_of_numbers else None  # struct would pad or cut opaque fields silently
@@ -206,8 +210,8 @@ class _List(Codec[tuple[T, ...]]):
 
     def read(self, reader: Reader) -> tuple[T, ...]:
         count = int.from_bytes(reader.take(4), "big")
-        if count * max(self._item.min_size, 1) > reader.remaining():
-            raise DecodeError("list is longer than its bytes")
+        if count > self._count_max or count * max(self._item.min_size, 1) > reader.remaining():
+            raise DecodeError("list is longer than its bytes, or than may be")
         if self._fixed is not None:
             rows = self._fixed.iter_unpack(reader.take(count * self._fixed.size))
             if isinstance(self._item, StructCodec):
@@ -222,6 +226,8 @@ class _List(Codec[tuple[T, ...]]):
     def from_json(self, value: Json) -> tuple[T, ...]:
         if not isinstance(value, list):
             raise DecodeError("not a list")
+        if len(value) > self._count_max:
+            raise DecodeError("list is longer than may be")
         return tuple([self._item.from_json(item) for item in value])
 
 
@@ -361,14 +367,14 @@ Bytes64 = Annotated[bytes, _Opaque(64)]
 Vec16 = Annotated[bytes, _Vec(2)]
 Vec32 = Annotated[bytes, _Vec(4)]
 Text = Annotated[str, _Text()]
-Indexes = Annotated[tuple[int, ...], _List(_UInt(2))]
-HASHES: Codec[tuple[bytes, ...]] = _List(_Opaque(32))
+Indexes = Annotated[tuple[int, ...], _List(_UInt(2), _COUNT_MAX)]
+HASHES: Codec[tuple[bytes, ...]] = _List(_Opaque(32), _COUNT_MAX)
 Hashes = Annotated[tuple[bytes, ...], HASHES]
 
 
-def list_of(item: Codec[T]) -> Codec[tuple[T, ...]]:
+def list_of(item: Codec[T], count_max: int = _COUNT_MAX) -> Codec[tuple[T, ...]]:
     """For use in an annotation: `Annotated[tuple[Row, ...], list_of(ROW)]`."""
-    return _List(item)
+    return _List(item, count_max)
 
 
 def optional(item: Codec[T]) -> Codec[T | None]:

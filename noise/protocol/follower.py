@@ -214,7 +214,9 @@ class Follower:
             raise ProofError("unknown placement", code="wrong-placement")
         head = self._check_head(delta, record, roster)
         state = self._check_state(delta, head, record)
-        bounds = (*old.bounds, Bound(old.state.hist_size if old.state else 0, old.log.size))
+        reached_before = old.state.hist_size if old.state else 0
+        bounds = tuple(bound for bound in old.bounds if bound.hist_size < reached_before)
+        bounds += (Bound(reached_before, old.log.size),)  # of two for one size the later says more
         find = _finder(delta, lists)
         delivered, deliveries = self._check_history(delta, state, record, bounds, find)
         _check_tail(old.state, state, delivered, delta.tail_hashes)

@@ -43,6 +43,9 @@ PAGE_BYTES_MAX = 1 << 20
 PAGE_RECORDS_MAX = 256
 """History records in one catch-up page."""
 
+ROSTERS_MAX = 1024
+"""Rosters in one delta: what a client missed. Each costs it a signature check before it can refuse."""
+
 LANES_MAX = 16
 """Inboxes of one provider: each takes a bundle into any epoch, and all of them must fit into one delta."""
 

@@ -50,6 +50,7 @@ STATUS_OF_CODE: Final = {
     "no-recipients": HTTPStatus.UNPROCESSABLE_ENTITY,
     "rejected": HTTPStatus.UNPROCESSABLE_ENTITY,
     "sender-not-recipient": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "mailbox-quota": HTTPStatus.INSUFFICIENT_STORAGE,
     "too-many-ciphertexts": HTTPStatus.UNPROCESSABLE_ENTITY,
     "too-many-recipients": HTTPStatus.UNPROCESSABLE_ENTITY,
     "unsorted-recipients": HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -270,6 +270,28 @@ async def test_a_link_with_frames_that_nobody_read_still_closes_properly(how: st
     assert closes == [1000]
 
 
+async def test_a_cancellation_at_any_moment_ends_a_link() -> None:
+    async def script(session: Session) -> None:
+        await session.send(CHALLENGE)
+        await session.receive()
+
+    async def cancel_after(steps: int, scope: trio.CancelScope) -> None:
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        scope.cancel()
+
+    with trio.fail_after(10):
+        async with serving(script) as server:
+            for steps in range(40):
+                with trio.CancelScope() as scope:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(cancel_after, steps, scope)
+                        async with open_link(parse_url(server.url), SETTINGS, None) as link:
+                            await link.receive()
+                            await trio.sleep_forever()
+                assert scope.cancelled_caught
+
+
 async def test_silence_is_measured_only_while_something_could_come() -> None:
     async def script(session: Session) -> None:
         await session.send(CHALLENGE)

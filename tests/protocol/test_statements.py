@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noise.protocol.checkpoint import log_name_of
 from noise.protocol.errors import DecodeError, NoiseError, SignatureError
 from noise.protocol.identifiers import Actor, Role
 from noise.protocol.merkle import leaf_hash, tree_root
@@ -135,8 +136,13 @@ def test_a_roster_is_one_providers() -> None:
         open_roster(GOOD, OTHER_ORIGIN)
     assert refused.value.code == "wrong-origin"
     another = signer_of("another root")
-    theirs = make_roster()._replace(origin=OTHER_ORIGIN, root_key=another.public_key)
+    theirs = make_roster()._replace(
+        origin=OTHER_ORIGIN, root_key=another.public_key, log_name=log_name_of(OTHER_ORIGIN)
+    )
     assert open_roster(another.sign("roster", OTHER_ORIGIN, ROSTER.encode(theirs)), OTHER_ORIGIN) == theirs
+    misnamed = ROSTER.encode(theirs._replace(log_name=log_name_of(ORIGIN)))
+    with pytest.raises(SignatureError):
+        open_roster(another.sign("roster", OTHER_ORIGIN, misnamed), OTHER_ORIGIN)
     with pytest.raises(SignatureError):
         open_roster(another.sign("roster", ORIGIN, ROSTER.encode(theirs._replace(origin=ORIGIN))), ORIGIN)
 
