@@ -199,11 +199,11 @@ class Connection:
                     while incoming.taken_count != taken_before:
                         taken_before = incoming.taken_count
                         await trio.sleep(self._settings.ack_quiet_s)
-                await self._link.send(incoming.make_ack(follower))
+                await incoming.acknowledge(follower, self._link.send)
         except trio.Cancelled:
             with trio.CancelScope(shield=True), trio.move_on_after(self._settings.close_timeout_s):
                 if incoming.owes_ack:
-                    await self._link.send(incoming.make_ack(follower))
+                    await incoming.acknowledge(follower, self._link.send)
             raise
 
     async def _pong(self, _: Follower) -> None:

@@ -5,6 +5,7 @@ and start again: what it has not taken waits there. It has taken a delivery when
 """
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import trio
@@ -87,6 +88,7 @@ class Incoming:
         if self.follower is None or self.follower.origin != origin:
             self.follower = Follower(origin, self._device.device_id, last_counter=self._store.last_counter)
         self.is_lagging = False
+        self._acked_hist_next = 0
         return self.follower
 
     @property
@@ -175,18 +177,18 @@ class Incoming:
 
     @property
     def owes_ack(self) -> bool:
-        """Whether the application has taken more than this process has acknowledged."""
+        """Whether the application has taken more than this connection has acknowledged."""
         return self._ack_due is not None and self._ack_due.hist_next > self._acked_hist_next
 
-    def make_ack(self, follower: Follower) -> AckFrame:
-        """What to send when `owes_ack`; it is owed no more."""
+    async def acknowledge(self, follower: Follower, send: Callable[[AckFrame], Awaitable[None]]) -> None:
+        """Send what `owes_ack` says is owed."""
         point = self._ack_due
         if point is None:
-            raise RuntimeError("there is nothing to acknowledge")
-        self._acked_hist_next = point.hist_next
+            return
         signer = self._device.signer
         body = AckBody(follower.origin, self._device.device_id, signer.public_key, point.epoch, point.hist_next)
-        return AckFrame(*signer.sign("ack", follower.origin, _ACK_BODY.encode(body)))
+        await send(AckFrame(*signer.sign("ack", follower.origin, _ACK_BODY.encode(body))))
+        self._acked_hist_next = point.hist_next
 
     def fail(self, error: NoiseError) -> None:
         """Nothing more comes: who waits, or comes later, gets what is stored and then the error."""

@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     os.umask(0o077)
     _allow_connections()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.disable()  # until all that was stored is loaded: none of it is garbage
     try:
         trio.run(_serve, options)
     except* NoiseError as group:
@@ -114,6 +115,7 @@ def _on_ready(url: str, origin: bytes) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+    gc.enable()
     print(f"ready url={url} origin={format_id(origin)}", flush=True)
 
 

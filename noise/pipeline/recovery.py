@@ -93,10 +93,13 @@ async def recover(store: Store, origin: bytes, rosters: Sequence[Signed]) -> Rec
     last = await _signed_state(store, origin, rosters, log)
     histories, changed = await load_histories(store)
     if last is not None:
-        _check_heads(last, histories)
+        states = _place_histories(last.roster, histories)
+        _check_heads(last, states)
     elif histories:
         raise StoreCorrupt("mailboxes without an epoch: run noise fsck")
-    states, writebacks = _place_histories(roster, histories, changed)
+    if last is None or last.roster != roster:
+        states = _place_histories(roster, histories)
+    writebacks = _place_changes(roster, changed)
     senders = await load_senders(store, roster)
     pending = await store.pending_manifests()
     if any(manifest.epoch != log.size for manifest in pending):
@@ -189,24 +192,28 @@ async def load_histories(store: Store) -> tuple[dict[bytes, History], list[tuple
     return histories, changed
 
 
-def _place_histories(
-    roster: Roster, histories: dict[bytes, History], changed: Sequence[tuple[bytes, int]]
-) -> tuple[list[StateMap[History]], list[Writeback]]:
-    """(state map, writeback) of each outbox of a roster."""
+def _place_changes(roster: Roster, changed: Sequence[tuple[bytes, int]]) -> list[Writeback]:
+    """What each outbox of a roster has to write back: what was replayed."""
+    outboxes = actors_of(roster, Role.OUTBOX)
+    placement = Rendezvous(outboxes)
+    writebacks = [Writeback() for _ in outboxes]
+    for mailbox, epoch in changed:
+        writebacks[placement.number(mailbox)].changed(mailbox, epoch)
+    return writebacks
+
+
+def _place_histories(roster: Roster, histories: dict[bytes, History]) -> list[StateMap[History]]:
+    """The state map of each outbox of a roster."""
     outboxes = actors_of(roster, Role.OUTBOX)
     placement = Rendezvous(outboxes)
     items: list[list[tuple[bytes, bytes, History]]] = [[] for _ in outboxes]
     for mailbox, history in histories.items():
-        value_hash = hash_state(MAILBOX_STATE.encode(history.state))
+        value_hash = hash_state(MAILBOX_STATE.pack(*history.state))
         items[placement.number(mailbox)].append((map_key_of(mailbox), value_hash, history))
-    writebacks = [Writeback() for _ in outboxes]
-    for mailbox, epoch in changed:
-        writebacks[placement.number(mailbox)].changed(mailbox, epoch)
-    return [StateMap[History].empty().update(one) for one in items], writebacks
+    return [StateMap[History].empty().update(one) for one in items]
 
 
-def _check_heads(last: SignedState, histories: dict[bytes, History]) -> None:
-    states, _ = _place_histories(last.roster, histories, ())
+def _check_heads(last: SignedState, states: Sequence[StateMap[History]]) -> None:
     for number, one in enumerate(states):
         if last.heads.get(number) != (one.root_hash, one.count):
             raise StoreCorrupt(

@@ -118,6 +118,7 @@ async def test_a_lie_counts_more_than_the_end_of_the_connection_after_it() -> No
                 await trio.testing.wait_all_tasks_blocked()
             taken.set()
         assert isinstance(client.failure, ProviderMisbehaved)
+        assert len(server.sessions) == 1
 
 
 @in_time

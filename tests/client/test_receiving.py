@@ -10,7 +10,7 @@ from noise.protocol.delta import RecipientLists
 from noise.protocol.envelope import Bundle
 from noise.protocol.errors import ProviderMisbehaved
 from noise.protocol.follower import NOTHING
-from noise.protocol.frames import ACK_BODY, AckBody
+from noise.protocol.frames import ACK_BODY, AckBody, AckFrame
 from noise_client import (
     ClientClosed,
     DeadlineExceeded,
@@ -50,11 +50,18 @@ async def catch_up(incoming: Incoming, provider: TinyProvider, records_max: int 
     return await incoming.accept(follower, delta, RecipientLists())
 
 
-def ack_of(incoming: Incoming) -> tuple[int, int] | None:
-    """(epoch, hist_next) of the ack that is owed."""
+async def ack_of(incoming: Incoming) -> tuple[int, int] | None:
+    """(epoch, hist_next) of the ack that is owed, which is sent herewith."""
     if not incoming.owes_ack:
         return None
-    body: AckBody = ACK_BODY.decode(incoming.make_ack(incoming.follow(ORIGIN)).body)
+    sent: list[AckFrame] = []
+
+    async def send(frame: AckFrame) -> None:
+        sent.append(frame)
+
+    assert incoming.follower is not None
+    await incoming.acknowledge(incoming.follower, send)
+    body: AckBody = ACK_BODY.decode(sent[0].body)
     return body.epoch, body.hist_next
 
 
@@ -127,9 +134,9 @@ async def test_acknowledgements_follow_what_was_taken() -> None:
         owed = []
         for _ in range(4):
             await incoming.next(5)
-            owed.append(ack_of(incoming))
+            owed.append(await ack_of(incoming))
         await incoming.take_last()
-        owed.append(ack_of(incoming))
+        owed.append(await ack_of(incoming))
     assert owed == [None, None, (1, 1), None, (2, 2)]
 
 
@@ -138,16 +145,35 @@ async def test_after_a_restart_all_that_was_taken_is_acknowledged_once_more() ->
     provider.submit(texts(2))
     with trio.fail_after(10):
         incoming = open_incoming(store)
-        assert ack_of(incoming) is None
+        assert await ack_of(incoming) is None
         await catch_up(incoming, provider)
         incoming = open_incoming(store)
         await incoming.next(5)
-        assert ack_of(incoming) is None
+        assert await ack_of(incoming) is None
         await incoming.next(5)
         await incoming.take_last()
-        assert ack_of(incoming) == (1, 1)
-        assert ack_of(incoming) is None
-        assert ack_of(open_incoming(store)) == (1, 1)
+        assert await ack_of(incoming) == (1, 1)
+        assert await ack_of(incoming) is None
+        assert await ack_of(open_incoming(store)) == (1, 1)
+
+
+async def test_what_could_not_be_acknowledged_stays_owed_and_so_it_does_on_a_new_connection() -> None:
+    provider, incoming = TinyProvider(), open_incoming(MemoryTrustStore(BOB))
+    provider.submit(texts(1))
+
+    async def break_off(_: AckFrame) -> None:
+        raise LinkError("as the test says")
+
+    with trio.fail_after(10):
+        await catch_up(incoming, provider)
+        await incoming.next(5)
+        await incoming.take_last()
+        with pytest.raises(LinkError):
+            await incoming.acknowledge(incoming.follow(ORIGIN), break_off)
+        assert await ack_of(incoming) == (1, 1)
+        assert await ack_of(incoming) is None
+        incoming.follow(ORIGIN)
+        assert await ack_of(incoming) == (1, 1)
 
 
 async def test_a_false_delta_changes_nothing() -> None:

@@ -224,7 +224,7 @@ async def test_leaving_while_an_epoch_is_pushed(tmp_path: Path) -> None:
 
 
 async def test_catching_up_while_epochs_go_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Devices come, fall behind in the middle of a page, leave and come back, under load: everything, once, in order."""
+    """Devices come, fall behind within a page, leave and come back, under load: they get everything, once, in order."""
     monkeypatch.setattr("noise.pipeline.catchup.PAGE_RECORDS_MAX", 3)
     n_messages, n_devices = 120, 6
     mailboxes: list[Mailbox] = []
