@@ -13,9 +13,10 @@ import trio
 from noise.protocol.delta import Delta, RecipientLists
 from noise.protocol.encoding import Codec
 from noise.protocol.errors import NoiseError
-from noise.protocol.follower import NOTHING, Follower, Step, encode_trusted, new_lists, parse_trusted
+from noise.protocol.follower import Follower, Step, new_lists
 from noise.protocol.frames import ACK_BODY, AckBody, AckFrame
 from noise.protocol.identifiers import format_id
+from noise.protocol.trust import NOTHING, encode_trusted, parse_trusted
 from noise_client.changed import Changed
 from noise_client.device import Device
 from noise_client.errors import LinkError, deadline

@@ -6,23 +6,17 @@ After "Parse, verify, then commit" of python-tuf's `trusted_metadata_set`, and t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 from noise.protocol.checkpoint import Checkpoint, log_name_of, verify_checkpoint
 from noise.protocol.delta import (
     DELTA,
-    DELTA_SHARED,
-    OTHER_LEAF,
     Delivery,
     Delta,
-    DeltaShared,
     HistoryEntry,
-    OtherLeaf,
     RecipientLists,
     open_section,
 )
-from noise.protocol.encoding import U64, Hashes, list_of, optional, struct_codec
 from noise.protocol.envelope import Bundle, Recipients
 from noise.protocol.errors import DecodeError, NoiseError, ProofError, ProviderMisbehaved
 from noise.protocol.frames import Cursor, Receipt
@@ -46,7 +40,6 @@ from noise.protocol.merkle import (
     check_inclusion,
     leaf_hash,
     leaf_hashes,
-    make_range,
     subtree_spans,
     tree_root,
 )
@@ -68,39 +61,7 @@ from noise.protocol.statements import (
     statement_leaf_hash,
     verify_statement,
 )
-
-ROSTERS_KEPT = 64
-_CHECKSUM_BYTES = 8
-
-
-class Bound(NamedTuple):
-    """What a trusted state says of the future: record `hist_size` and all after it are of epoch `log_size` or later."""
-
-    hist_size: U64
-    log_size: U64
-
-
-BOUND = struct_codec(Bound)
-
-
-class Trusted(NamedTuple):
-    """All that a client trusts about its provider, and stores, with the signatures that made it trust.
-
-    `rosters`: the last ROSTERS_KEPT, the one in force at the end; receipts of older epochs need the older ones.
-    `shared`, `path` and `other` are the last verified delta's: checkpoint, epoch record, epoch head and the way from
-    it to `state`, the mailbox's state (None when the map had none). `delivered`: the history up to the last record
-    whose messages were verified; it reaches `state` except in the middle of catching up. `bounds`: those of earlier
-    states that it has not passed yet.
-    """
-
-    rosters: tuple[Signed, ...]
-    log: CompactRange
-    shared: DeltaShared | None
-    path: tuple[bytes, ...]
-    other: OtherLeaf | None
-    state: MailboxState | None
-    delivered: History | None
-    bounds: tuple[Bound, ...]
+from noise.protocol.trust import NOTHING, ROSTERS_KEPT, Bound, Trusted
 
 
 class Step(NamedTuple):
@@ -111,46 +72,6 @@ class Step(NamedTuple):
     time_ms: int
     deliveries: list[Delivery]
     counters: dict[bytes, int]
-
-
-NOTHING = Trusted((), EMPTY_RANGE, None, (), None, None, None, ())
-"""What a client trusts before its first delta: the origin that it pinned, and nothing else."""
-
-
-class _StoredTrust(NamedTuple):
-    rosters: Annotated[tuple[Signed, ...], list_of(SIGNED)]
-    log_size: U64
-    log_peaks: Hashes
-    shared: Annotated[DeltaShared | None, optional(DELTA_SHARED)]
-    path: Hashes
-    other: Annotated[OtherLeaf | None, optional(OTHER_LEAF)]
-    state: Annotated[MailboxState | None, optional(MAILBOX_STATE)]
-    delivered: Annotated[MailboxState | None, optional(MAILBOX_STATE)]
-    delivered_peaks: Hashes
-    bounds: Annotated[tuple[Bound, ...], list_of(BOUND)]
-
-
-_STORED_TRUST = struct_codec(_StoredTrust)
-
-
-def encode_trusted(trusted: Trusted) -> bytes:
-    """One blob for a trust store, with a checksum: what a disk does to it must not look like a lie of the provider."""
-    rosters, log, shared, path, other, state, delivered, bounds = trusted
-    reached, peaks = (delivered.state, delivered.records.peaks) if delivered else (None, ())
-    stored = _StoredTrust(rosters, log.size, log.peaks, shared, path, other, state, reached, peaks, bounds)
-    encoded = _STORED_TRUST.encode(stored)
-    return sha256(encoded).digest()[:_CHECKSUM_BYTES] + encoded
-
-
-def parse_trusted(data: bytes) -> Trusted:
-    """The exact inverse of `encode_trusted`. Raises DecodeError or ProofError."""
-    checksum, encoded = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
-    if sha256(encoded).digest()[:_CHECKSUM_BYTES] != checksum:
-        raise DecodeError("the stored trust is damaged: restore it from a copy")
-    t = _STORED_TRUST.decode(encoded)
-    log = make_range(t.log_size, t.log_peaks)
-    delivered = History(t.delivered, make_range(t.delivered.hist_size, t.delivered_peaks)) if t.delivered else None
-    return Trusted(t.rosters, log, t.shared, t.path, t.other, t.state, delivered, t.bounds)
 
 
 class Follower:

@@ -9,8 +9,8 @@ import trio.testing
 from noise.protocol.delta import RecipientLists
 from noise.protocol.envelope import Bundle
 from noise.protocol.errors import ProviderMisbehaved
-from noise.protocol.follower import NOTHING
 from noise.protocol.frames import ACK_BODY, AckBody, AckFrame
+from noise.protocol.trust import NOTHING
 from noise_client import (
     ClientClosed,
     DeadlineExceeded,

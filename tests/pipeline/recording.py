@@ -14,9 +14,10 @@ import trio
 from noise.node import Node
 from noise.protocol.delta import Delta, RecipientLists
 from noise.protocol.envelope import Bundle, Draft, Recipients, RecipientSet, build_bundle
-from noise.protocol.follower import Follower, Step, Trusted, new_lists
+from noise.protocol.follower import Follower, Step, new_lists
 from noise.protocol.frames import DeltaFrame, Receipt, parse_frame
 from noise.protocol.identifiers import device_id_of
+from noise.protocol.trust import Trusted
 from noise.store.memory import MemoryStore
 from tests.pipeline.harness import Answers, Mailbox, ServerSide, signer
 from tests.pipeline.memory_provider import Keys, first_store, running_on, shaped

@@ -13,13 +13,14 @@ from noise.node import Node
 from noise.pipeline.outbox import parse_picks
 from noise.protocol.delta import Delta, DeltaShared, RecipientLists, SignedHead
 from noise.protocol.errors import Rejected
-from noise.protocol.follower import NOTHING, Follower, Trusted
+from noise.protocol.follower import Follower
 from noise.protocol.frames import START, Cursor, DeltaFrame, parse_frame
 from noise.protocol.history import HISTORY_RECORD, History, apply_record, new_history
 from noise.protocol.identifiers import NO_EPOCH
 from noise.protocol.merkle import EMPTY_RANGE
 from noise.protocol.signing import Signed
 from noise.protocol.statements import EPOCH_RECORD, ROSTER, hash_roster
+from noise.protocol.trust import NOTHING, Trusted
 from noise.store.base import Store
 from tests.pipeline.harness import Answers, Mailbox, ServerSide, signer, workload
 from tests.pipeline.memory_provider import Keys, first_store, running_on, shaped

@@ -4,7 +4,6 @@ Knows nothing of how it is checked: the witness in `faults` does that, in every 
 """
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -63,8 +62,8 @@ def test_without_faults(stage: Stage) -> None:
         story = stage.tell(meter, world)
         assert (story.n_lives, story.ended_badly) == (2, [])
         assert meter.operations.count("add_roster") == 1
-        assert meter.operations.count("commit_epoch") > 8
-        assert meter.operations.count("append_manifest") > 20
+        assert meter.operations.count("commit_epoch") > 5
+        assert meter.operations.count("append_manifest") > 12
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["not stored", "yet stored"])
@@ -81,22 +80,29 @@ def test_every_write_fails(stage: Stage, stored: bool) -> None:
         assert any(isinstance(error, StoreFailed) for error in errors)
         assert all(isinstance(error, StoreFailed | trio.BrokenResourceError) for error in errors), errors
         n_writes += 1
-    assert n_writes > 25
+    assert n_writes > 18
 
 
 def test_the_process_dies_before_every_operation(stage: Stage, search_factor: int) -> None:
-    """Reads too: those of recovery, of catching up and of receipts that are made again."""
-    number, died_in = 0, set()
-    while True:
+    """Reads too: those of recovery, of catching up and of receipts that are made again.
+
+    Usually the first, the middle and the last operation of each kind, and every fourth of all; under --long, all.
+    """
+    counted = Meter()
+    stage.tell(counted)
+    by_name: dict[str, list[int]] = {}
+    for number, name in enumerate(counted.operations):
+        by_name.setdefault(name, []).append(number)
+    assert {*WRITES, "pending_manifests", "leaf_hashes", "history_since", "bundles_by_id"} <= set(by_name)
+    numbers = set(range(0, len(counted.operations), 4 if search_factor == 1 else 1))
+    for found in by_name.values():
+        numbers |= {found[0], found[len(found) // 2], found[-1]}
+    for number in sorted(numbers):
         meter = Meter(crash_at=frozenset({number}))
         story = stage.tell(meter)
-        if not meter.n_faults:
-            break
-        assert any(isinstance(error, Crashed) for error in leaves_of(story.ended_badly[0]))
-        died_in.add(meter.operations[number])
-        number += 1
-    assert number > 50
-    assert {*WRITES, "pending_manifests", "bundles_of", "history_since"} <= died_in
+        assert meter.n_faults or number > len(meter.operations) - 10
+        for error in story.ended_badly:
+            assert any(isinstance(one, Crashed) for one in leaves_of(error))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -104,7 +110,7 @@ def test_one_misfortune_after_another(stage: Stage, seed: int, search_factor: in
     """The process dies, and dies again while it recovers."""
     random = Random(seed)
     for _ in range(search_factor):
-        first = random.randrange(10, 90)
+        first = random.randrange(10, 70)
         crashes = [first, *(first + random.randrange(1, 40) for _ in range(random.randint(1, 3)))]
         fails = {random.randrange(5, 40): random.random() < 0.5 for _ in range(random.randint(0, 2))}
         story = stage.tell(Meter(crash_at=frozenset(crashes), fail_at=fails))
@@ -115,7 +121,7 @@ def test_one_misfortune_after_another(stage: Stage, seed: int, search_factor: in
 def test_faults_of_a_file(stage: Stage, seed: int, search_factor: int) -> None:
     random = Random(seed)
     for _ in range(search_factor):
-        meter = Meter(fail_at={random.randrange(30): seed % 2 == 0})
+        meter = Meter(fail_at={random.randrange(18): seed % 2 == 0})
         assert len(stage.tell(meter, SqliteWorld).ended_badly) == meter.n_faults
-        meter = Meter(crash_at=frozenset({random.randrange(20, 80)}))
+        meter = Meter(crash_at=frozenset({random.randrange(20, 60)}))
         assert len(stage.tell(meter, SqliteWorld).ended_badly) == meter.n_faults == 1

@@ -11,8 +11,9 @@ import pytest
 from noise.protocol.delta import DELTA, Delta, RecipientLists
 from noise.protocol.envelope import Bundle
 from noise.protocol.errors import ProviderMisbehaved
-from noise.protocol.follower import Follower, encode_trusted, new_lists
+from noise.protocol.follower import Follower, new_lists
 from noise.protocol.merkle import tree_root
+from noise.protocol.trust import encode_trusted
 from tests.protocol.liar import Liar, Lie, Told
 from tests.vectors.cast import ORIGIN, bundle_of, device_of, draft_of, recipients_of
 

@@ -12,10 +12,11 @@ import trio
 from noise.node import Node
 from noise.protocol.delta import Delivery
 from noise.protocol.errors import SignatureError
-from noise.protocol.follower import Follower, Trusted, encode_trusted, new_lists, parse_trusted
+from noise.protocol.follower import Follower, new_lists
 from noise.protocol.frames import DeltaFrame, encode_frame_json, parse_frame_json
 from noise.protocol.identifiers import parse_seq
 from noise.protocol.statements import ROSTER
+from noise.protocol.trust import Trusted, encode_trusted, parse_trusted
 from tests.pipeline.harness import Answers, Mailbox, signer, workload
 from tests.pipeline.memory_provider import Keys, first_store, running_on, shaped
 from tests.pipeline.recording import MOMENTS, Moment, record

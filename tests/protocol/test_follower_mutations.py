@@ -11,7 +11,8 @@ import pytest
 
 from noise.protocol.delta import DELTA, Delta
 from noise.protocol.errors import DecodeError, ProviderMisbehaved
-from noise.protocol.follower import Step, encode_trusted
+from noise.protocol.follower import Step
+from noise.protocol.trust import encode_trusted
 from tests.pipeline.recording import MOMENTS, Moment, record
 from tests.protocol.mutations import Mutation, mutations
 from tests.protocol.structures import damaged

@@ -10,9 +10,9 @@ import pytest
 
 from noise.protocol.envelope import Bundle, EnvelopeRow, Recipients
 from noise.protocol.errors import ProviderMisbehaved
-from noise.protocol.follower import Bound
 from noise.protocol.identifiers import make_seq
 from noise.protocol.merkle import leaf_hash, tree_root
+from noise.protocol.trust import Bound
 from tests.protocol.liar import Liar, Lie, Placed, Told
 from tests.protocol.story import ALICE, BOB, DAVE, LAST, OTHER_ROOT, Client, check_lie, letter, story, tell_story
 from tests.vectors.cast import ORIGIN, OTHER_ORIGIN, bundle_of, draft_of, recipients_of, signer_of

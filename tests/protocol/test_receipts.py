@@ -10,13 +10,14 @@ import pytest
 
 from noise.protocol.envelope import Bundle
 from noise.protocol.errors import DecodeError, ProviderMisbehaved
-from noise.protocol.follower import Follower, Trusted
+from noise.protocol.follower import Follower
 from noise.protocol.frames import RECEIPT, Receipt, SignedManifest
 from noise.protocol.identifiers import Actor, Role, make_seq, make_seqs, parse_seq
 from noise.protocol.merkle import EMPTY_ROOT, Tree, leaf_hashes
 from noise.protocol.receipts import open_receipt
 from noise.protocol.signing import SIGNED, Signed, Signer
 from noise.protocol.statements import MANIFEST, Manifest, Roster, hash_roster, message_leaves
+from noise.protocol.trust import Trusted
 from tests.pipeline.recording import Promise, record
 from tests.protocol.mutations import mutations
 from tests.protocol.story import letter

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from noise.protocol.errors import DecodeError, ProofError
-from noise.protocol.follower import NOTHING, encode_trusted, parse_trusted
+from noise.protocol.trust import NOTHING, encode_trusted, parse_trusted
 from tests.pipeline.recording import MOMENTS, record
 from tests.protocol.structures import damaged
 
