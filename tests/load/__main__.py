@@ -161,6 +161,7 @@ def main() -> int:
     arguments = parse_arguments()
     options = options_from(arguments)
     data = arguments.data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     described = machine.describe(data) | describe_load(options)
     print(report.show_machine(described), flush=True)
