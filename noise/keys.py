@@ -8,6 +8,7 @@ import os
 import zlib
 from pathlib import Path
 
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -70,7 +71,7 @@ class KeyRing:
             key = load_pem_private_key(path.read_bytes(), password=None)
         except FileNotFoundError:
             raise KeyMissing(f"{path} is missing: restore it from where you keep the keys") from None
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, UnsupportedAlgorithm, InternalError) as error:
             raise KeyDamaged(f"{path} is not an unencrypted PEM key: {error}") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise KeyDamaged(f"{path} is not an Ed25519 key")
@@ -117,6 +118,7 @@ class HighWater:
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._write()
         self.close()
+        _sync_directory(self._path.parent)
 
     def renew(self) -> None:
         """Forget what was known: the operator vouches that the state at hand is the newest."""
@@ -132,25 +134,28 @@ class HighWater:
             raise KeyMissing(
                 f"{self._path} cannot be read ({error.strerror}): restore it beside the keys. {_RENEW}"
             ) from None
-        known_sealed, known_committed = self._parse(text)
-        if sealed < known_sealed or committed < known_committed:
+        try:
+            known_sealed, known_committed = self._parse(text)
+            if sealed < known_sealed or committed < known_committed:
+                raise StateBehind(
+                    f"the state ends before epoch {committed}, but these keys have signed up to epoch "
+                    f"{max(known_sealed, known_committed)}: it is an old copy. Put the newest state back: "
+                    "signing from this one would prove the provider a liar"
+                )
+        except NoiseError:
             self.close()
-            raise StateBehind(
-                f"the state ends before epoch {committed}, but these keys have signed up to epoch "
-                f"{max(known_sealed, known_committed)}: it is an old copy. Put the newest state back: "
-                "signing from this one would prove the provider a liar"
-            )
+            raise
         self._sealed, self._committed = sealed, committed
         self._write()
         os.fdatasync(self._file)
 
     def _parse(self, text: bytes) -> tuple[int, int]:
         parts = text.split()
-        if len(text) != _MARK_BYTES or len(parts) != 3 or not all(part.isdigit() for part in parts):
-            raise KeyDamaged(f"{self._path} is damaged: restore it. {_RENEW}")
-        if zlib.crc32(text[:-11]) != int(parts[2]):
-            raise KeyDamaged(f"{self._path} is damaged: restore it. {_RENEW}")
-        return int(parts[0]), int(parts[1])
+        if len(parts) == 3 and parts[0].isdigit() and parts[1].isdigit():
+            sealed, committed = int(parts[0]), int(parts[1])
+            if text == _mark(sealed, committed):
+                return sealed, committed
+        raise KeyDamaged(f"{self._path} is damaged: restore it. {_RENEW}")
 
     def sealed(self, next_epoch: int) -> None:
         """Some manifest before `next_epoch` is durable."""
@@ -166,14 +171,19 @@ class HighWater:
     def _write(self) -> None:
         if self._file is None:
             raise RuntimeError("the high-water mark is not open")
-        text = f"{self._sealed:024d} {self._committed:023d} ".encode()
-        os.pwrite(self._file, text + f"{zlib.crc32(text):010d}\n".encode(), 0)
+        os.pwrite(self._file, _mark(self._sealed, self._committed), 0)
 
     def close(self) -> None:
         if self._file is not None:
             os.fdatasync(self._file)
             os.close(self._file)
             self._file = None
+
+
+def _mark(sealed: int, committed: int) -> bytes:
+    """_MARK_BYTES of text, with a checksum."""
+    text = f"{sealed:024d} {committed:023d} ".encode()
+    return text + f"{zlib.crc32(text):010d}\n".encode()
 
 
 def _sync_directory(directory: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from noise.keys import KeyRing, actor_key_name
 from noise.protocol.checkpoint import log_name_of
+from noise.protocol.errors import NoiseError
 from noise.protocol.identifiers import Actor, Role, origin_of
 from noise.protocol.signing import SUITE_ED25519, Signed
 from noise.protocol.statements import ROSTER, Lane, Parameters, Roster, RosterEntry, hash_roster
@@ -26,10 +27,12 @@ def sign_roster(
 ) -> Signed:
     """The roster after `rosters`. Actors that go on keep their keys; new ones get new keys. `shape`: inboxes, outboxes.
 
-    Raises KeyMissing when the root key is kept elsewhere.
+    Raises KeyMissing when the root key is kept elsewhere, NoiseError when the one at hand is another provider's.
     """
     root = keys.load(ROOT_KEY)
     before = ROSTER.decode(rosters[-1].body) if rosters else None
+    if before and before.root_key != root.public_key:
+        raise NoiseError("the file of the root key holds another provider's: nobody would believe", code="key-foreign")
     going_on = {entry.actor: entry for entry in before.actors} if before else {}
     highest: dict[bytes, int] = {}
     for signed in rosters:

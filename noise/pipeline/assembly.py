@@ -38,6 +38,7 @@ from noise.protocol.identifiers import Actor, Role, device_id_of
 from noise.protocol.limits import EPOCH_BYTES_MAX, EPOCH_DELIVERIES_MAX, EPOCH_MESSAGES_MAX
 from noise.protocol.placement import Rendezvous, actors_of
 from noise.protocol.signing import Signer
+from noise.protocol.statements import ROSTER
 from noise.store.base import Store
 
 _SUBMISSIONS_WAITING = 64
@@ -71,6 +72,7 @@ class Pipeline:
     ) -> None:
         roster = recovered.roster
         self._roster = roster
+        self._rosters = [ROSTER.decode(signed.body) for signed in rosters]
         self._store = store
         self._recovered = recovered
         self._topology = topology
@@ -128,6 +130,7 @@ class Pipeline:
                 self._topology.bundles_per_epoch,
                 _RECIPIENT_IDS_REMEMBERED // n,
             ),
+            rosters=self._rosters,
             check_quota=self._check_quota,
             on_work=self.sequencer.notice_work,
             on_durable=high_water.sealed,

@@ -9,9 +9,10 @@ from array import array
 from collections import OrderedDict
 from typing import Final
 
+from noise.pipeline.outbox import check_record
 from noise.protocol.errors import Rejected
 from noise.protocol.frames import Cursor
-from noise.protocol.history import MailboxState
+from noise.protocol.history import HISTORY_RECORD, MailboxState
 from noise.protocol.merkle import leaf_hash, subtree_spans, tree_root
 from noise.store.base import Store, StoreCorrupt
 
@@ -70,6 +71,8 @@ class Backlog:
         rows = await self._store.history_rows(self.mailbox, self.epochs(first_index, first_index + count))
         if len(rows) != count:
             raise StoreCorrupt("a mailbox's records are not where its backlog has them: run noise fsck")
+        for row in rows:
+            check_record(row)
         return tree_root([leaf_hash(row.record) for row in rows])
 
 
@@ -87,7 +90,8 @@ class Backlogs:
             after = cursor.last_epoch if cursor.hist_next else -1
             epochs = await self._store.history_epochs(state.mailbox, state.last_epoch, after)
             if len(epochs) != state.hist_size - cursor.hist_next:
-                raise Rejected("the cursor is not one of this mailbox", code="bad-cursor")
+                await self._check_end(state.mailbox, cursor)
+                raise StoreCorrupt("a mailbox has another number of records than its state: run noise fsck")
             known = Backlog(self._store, state.mailbox, cursor.hist_next, epochs)
             self._known[state.mailbox] = known
         await known.extend(state)
@@ -95,6 +99,19 @@ class Backlogs:
             self._known.move_to_end(state.mailbox)
         self._forget()
         return known
+
+    async def _check_end(self, mailbox: bytes, cursor: Cursor) -> None:
+        """The last record of a cursor is where it says. Raises Rejected, StoreCorrupt."""
+        if cursor.hist_next == 0:
+            return
+        try:
+            [row] = await self._store.history_rows(mailbox, [cursor.last_epoch])
+        except StoreCorrupt:
+            row = None
+        if row is not None:
+            check_record(row)
+        if row is None or HISTORY_RECORD.decode(row.record).k + 1 != cursor.hist_next:
+            raise Rejected("the cursor is not one of this mailbox", code="bad-cursor")
 
     def _forget(self) -> None:
         remembered = sum(backlog.next_index - backlog.first_index for backlog in self._known.values())

@@ -18,8 +18,7 @@ from noise.protocol.delta import encode_entry, encode_own_part
 from noise.protocol.envelope import Recipients
 from noise.protocol.errors import NoiseError
 from noise.protocol.frames import Cursor
-from noise.protocol.history import HISTORY_RECORD, HistoryRecord, MailboxState, own_ciphertexts_root
-from noise.protocol.identifiers import NO_EPOCH, make_seq, parse_seq
+from noise.protocol.history import HISTORY_RECORD, MailboxState
 from noise.protocol.limits import PAGE_BYTES_MAX, PAGE_RECORDS_MAX
 from noise.protocol.merkle import tree_root
 from noise.store.base import BundleRow, HistoryRow, Store, StoreCorrupt
@@ -57,7 +56,7 @@ class Pages:
             content = 0
             while len(entries) < len(rows) and content < PAGE_BYTES_MAX:
                 group = _next_group(rows, len(entries))
-                ids = [pick.bundle_id for row in group for pick in parse_picks(row.picks)[1]]
+                ids = [pick.bundle_id for row in group for pick in parse_picks(row)[1]]
                 bundles = await self._store.bundles_by_id(ids)
                 build = partial(_build, group, bundles, cursor.hist_next + len(entries), PAGE_BYTES_MAX - content)
                 made, brought, size = await trio.to_thread.run_sync(build)
@@ -74,7 +73,7 @@ def _next_group(rows: Sequence[HistoryRow], first: int) -> Sequence[HistoryRow]:
     """Rows whose bundles are read together: a bounded number of bundles, one row at least."""
     n_bundles = 0
     for end in range(first, len(rows)):
-        n_bundles += len(parse_picks(rows[end].picks)[1])
+        n_bundles += len(parse_picks(rows[end])[1])
         if n_bundles > _BUNDLES_READ and end > first:
             return rows[first:end]
     return rows[first:]
@@ -85,8 +84,8 @@ def _build(
 ) -> tuple[list[bytes], dict[bytes, Recipients], int]:
     """(entries, their recipient lists, bytes of both), up to the entry that reaches `bytes_max`.
 
-    What a client will check is checked: the bundles' signatures by checksum, and the root of the history before not at
-    all, for only the client has it.
+    All is checked that a client will check: the bundles' signatures and the records by their checksums, the messages by
+    the records.
     """
     entries: list[bytes] = []
     recipients: dict[bytes, Recipients] = {}
@@ -95,43 +94,23 @@ def _build(
         if size >= bytes_max:
             break
         try:
-            parts = [_part(bundles[pick.bundle_id], pick) for pick in parse_picks(row.picks)[1]]
-            sections = _sections(row, parts, index)
+            parts = [_part(bundles[pick.bundle_id], pick) for pick in parse_picks(row)[1]]
+            record = HISTORY_RECORD.decode(row.record)
         except (KeyError, IndexError, NoiseError):
-            raise StoreCorrupt(f"epoch {row.epoch} of a mailbox is not what was signed: run noise fsck") from None
+            raise StoreCorrupt(f"epoch {row.epoch} of a mailbox is damaged: run noise fsck") from None
+        delta_root = tree_root([h for part in parts for h in part.leaf_hashes])
+        if (record.mailbox, record.k, record.epoch, record.delta_root) != (row.mailbox, index, row.epoch, delta_root):
+            raise StoreCorrupt(f"messages of epoch {row.epoch} are not what was signed: run noise fsck")
+        sections = []
         for part in parts:
+            own, _ = encode_own_part(part.bundle, part.indexes, row.mailbox)
+            sections.append(part.section() + own)
             new = {r.root: r for r in part.recipients() if r.root not in recipients}
             recipients.update(new)
             size += sum(32 * len(r.device_ids) for r in new.values())
         entries.append(encode_entry(row.record, sections, len(sections)))
         size += len(entries[-1])
     return entries, recipients, size
-
-
-def _sections(row: HistoryRow, parts: Sequence[Part], index: int) -> list[bytes]:
-    """The encoded sections of record number `index`. Raises NoiseError when it is not the record of these messages."""
-    sections: list[bytes] = []
-    own: list[tuple[bytes, bytes]] = []
-    for part in parts:
-        own_part, hashes = encode_own_part(part.bundle, part.indexes, row.mailbox)
-        sections.append(part.section() + own_part)
-        _, lane, first_pos = parse_seq(part.first_seq)
-        own += [(make_seq(row.epoch, lane, first_pos + i), h) for i, h in hashes]
-    record = HISTORY_RECORD.decode(row.record)
-    leaf_hashes = [h for part in parts for h in part.leaf_hashes]
-    expected = HistoryRecord(
-        row.mailbox,
-        index,
-        row.epoch,
-        NO_EPOCH if row.prev_epoch < 0 else row.prev_epoch,
-        record.prev_root,
-        len(leaf_hashes),
-        tree_root(leaf_hashes),
-        *own_ciphertexts_root(own),
-    )
-    if record != expected:
-        raise StoreCorrupt("the record is not that of its messages")
-    return sections
 
 
 def _part(row: BundleRow, pick: Pick) -> Part:

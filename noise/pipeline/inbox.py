@@ -6,7 +6,7 @@ before `admit` returns; what was admitted is sealed, and what is sealed is never
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from noise.protocol.envelope import Bundle, Recipients, RecipientSet, open_bundl
 from noise.protocol.errors import NoiseError, Rejected
 from noise.protocol.identifiers import make_seqs
 from noise.protocol.merkle import Tree, leaf_hashes
-from noise.protocol.statements import MANIFEST, hash_manifest, message_leaves
+from noise.protocol.statements import MANIFEST, Roster, hash_manifest, message_leaves
 from noise.store.base import ID_STEP, BundleRow, ManifestWrite, Store
 
 LOGGER = logging.getLogger("noise.pipeline")
@@ -82,6 +82,7 @@ class Inbox:
         next_id: int,
         previous: bytes,
         limits: EpochLimits,
+        rosters: Sequence[Roster],
         check_quota: Callable[[Bundle], None],
         on_work: Callable[[], None],
         on_durable: Callable[[int], None],
@@ -108,7 +109,7 @@ class Inbox:
         self._sealed = trio.Event()
         self._durable = trio.Event()
         self._sealing: dict[tuple[bytes, int], Accepted] = {}
-        self._receipts = Receipts(store)
+        self._receipts = Receipts(store, slots.origin, rosters)
         self._is_ending = False
         self._reissue_send, self._reissue_receive = trio.open_memory_channel[tuple[Bundle, Answer]](
             _REISSUES_WAITING_MAX

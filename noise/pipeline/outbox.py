@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
+from zlib import crc32
 
 import trio
 
@@ -33,8 +34,10 @@ from noise.protocol.state_map import StateMap
 from noise.protocol.statements import EPOCH_HEAD, NO_SHEET, hash_head
 from noise.store.base import CacheRow, HistoryRow, StatementRow, StoreCorrupt
 
+_PICKS_HEAD = struct.Struct(">16sI")
 _PICK = struct.Struct(">QIH")
 _NO_OWN: tuple[int, bytes] = (0, EMPTY_ROOT)
+_DAMAGED_ROW = "a history row is damaged: restore the newest good copy and run noise fsck"
 
 
 class Pick(NamedTuple):
@@ -46,10 +49,10 @@ class Pick(NamedTuple):
     indexes: tuple[int, ...]
 
 
-def encode_picks(last_seq: bytes, parts: Sequence[Part]) -> bytes:
-    """How a history row finds its messages again: last seq, then for each part bundle_id u64, CRC-32 of the bundle's
-    signature, n u16 (0: all), n indexes u16 each."""
-    out = [last_seq]
+def encode_picks(last_seq: bytes, record: bytes, parts: Sequence[Part]) -> bytes:
+    """How a history row finds its messages again: last seq and CRC-32 of the encoded record, then for each part
+    bundle_id u64, CRC-32 of the bundle's signature, n u16 (0: all), n indexes u16 each."""
+    out = [_PICKS_HEAD.pack(last_seq, crc32(record))]
     for part in parts:
         indexes = part.indexes
         out.append(_PICK.pack(part.bundle_id, part.signature_crc, len(indexes)))
@@ -58,9 +61,16 @@ def encode_picks(last_seq: bytes, parts: Sequence[Part]) -> bytes:
     return b"".join(out)
 
 
-def parse_picks(data: bytes) -> tuple[bytes, list[Pick]]:
-    """The exact inverse: (last seq, a pick of each part). Raises StoreCorrupt."""
-    last_seq, pos, picks = data[:16], 16, []
+def check_record(row: HistoryRow) -> None:
+    """The record of a history row is what it was. Raises StoreCorrupt."""
+    if row.picks[16 : _PICKS_HEAD.size] != crc32(row.record).to_bytes(4, "big"):
+        raise StoreCorrupt(_DAMAGED_ROW)
+
+
+def parse_picks(row: HistoryRow) -> tuple[bytes, list[Pick]]:
+    """(last seq, a pick of each part) of a row whose record is what it was. Raises StoreCorrupt."""
+    check_record(row)
+    data, pos, picks = row.picks, _PICKS_HEAD.size, []
     try:
         while pos < len(data):
             bundle_id, signature_crc, n = _PICK.unpack_from(data, pos)
@@ -70,8 +80,8 @@ def parse_picks(data: bytes) -> tuple[bytes, list[Pick]]:
     except struct.error:
         picks.clear()
     if not picks:
-        raise StoreCorrupt("a history row is damaged: restore the store from a backup and run noise fsck")
-    return last_seq, picks
+        raise StoreCorrupt(_DAMAGED_ROW)
+    return data[:16], picks
 
 
 def encode_cached_history(history: History) -> bytes:
@@ -113,7 +123,7 @@ def deliver(states: StateMap[History], merged: MergedEpoch) -> Delivered:
         state = MAILBOX_STATE.pack(*after.state)
         touched[mailbox] = Touched(key, encoded, state, parts, own_parts)
         prev_epoch = -1 if record.prev_epoch == NO_EPOCH else record.prev_epoch
-        history.append(HistoryRow(mailbox, epoch, prev_epoch, encoded, encode_picks(last_seq, parts)))
+        history.append(HistoryRow(mailbox, epoch, prev_epoch, encoded, encode_picks(last_seq, encoded, parts)))
         changes.append((key, hash_state(state), after))
     return Delivered(touched, history, changes)
 

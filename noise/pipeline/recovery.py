@@ -4,13 +4,14 @@ Knows nothing of files or keys. Everything in memory is made again by the code t
 `apply_record`, senders by `SenderTable.sealed`. Then it must lead to the roots in the last signed heads and checkpoint.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from noise.pipeline.epoch_log import EpochLog, load_epoch_log
 from noise.pipeline.outbox import parse_picks
 from noise.pipeline.senders import SenderTable
-from noise.pipeline.stored import check_row
+from noise.pipeline.stored import check_row, lane_of
 from noise.pipeline.writeback import Writeback
 from noise.protocol.checkpoint import log_name_of, verify_checkpoint
 from noise.protocol.errors import NoiseError
@@ -31,7 +32,9 @@ from noise.protocol.state_map import StateMap
 from noise.protocol.statements import (
     EPOCH_HEAD,
     EPOCH_RECORD,
+    MANIFEST,
     Roster,
+    check_successor,
     hash_head,
     hash_manifest,
     hash_open,
@@ -76,12 +79,21 @@ class Recovered(NamedTuple):
 
 
 async def load_rosters(store: Store, origin: bytes) -> list[Signed]:
-    """All signed rosters, verified. Raises NoiseError."""
-    signed = [SIGNED.decode(row.body_and_signature) for row in await store.rosters()]
+    """All signed rosters, verified, from the first one on. Raises StoreCorrupt."""
+    signed: list[Signed] = []
+    try:
+        for version, row in enumerate(await store.rosters(), 1):
+            one = SIGNED.decode(row.body_and_signature)
+            roster = open_roster(one, origin)
+            if (row.version, roster.version) != (version, version):
+                raise StoreCorrupt(f"version {version} is missing")
+            if signed:
+                check_successor(signed[-1], roster)
+            signed.append(one)
+    except NoiseError as error:
+        raise StoreCorrupt(f"the rosters are not those that were signed ({error}): restore the newest copy") from None
     if not signed:
-        raise StoreCorrupt("the state has no roster: it was not made by noise init")
-    for one in signed:
-        open_roster(one, origin)
+        raise StoreCorrupt("the state has no roster, and was not made by noise init: restore the newest copy")
     return signed
 
 
@@ -181,8 +193,10 @@ async def load_histories(store: Store) -> tuple[dict[bytes, History], list[tuple
                 if record.k < history.state.hist_size:
                     continue
                 if (record.k, record.prev_root) != (history.state.hist_size, history.state.hist_root):
-                    raise StoreCorrupt(f"a history record of epoch {row.epoch} does not continue its mailbox")
-                histories[row.mailbox] = apply_record(history, record, row.record, parse_picks(row.picks)[0])
+                    raise StoreCorrupt(
+                        f"a history record of epoch {row.epoch} does not continue its mailbox: run noise fsck"
+                    )
+                histories[row.mailbox] = apply_record(history, record, row.record, parse_picks(row)[0])
                 changed.append((row.mailbox, row.epoch))
             position = (rows[-1].epoch, rows[-1].mailbox)
     except StoreCorrupt:
@@ -223,6 +237,12 @@ def _check_heads(last: SignedState, states: Sequence[StateMap[History]]) -> None
 
 
 async def load_senders(store: Store, roster: Roster) -> list[SenderTable]:
+    """What each lane of a roster knows of its senders. Raises StoreCorrupt.
+
+    Nothing signed says which counters are used up, but every manifest how many messages it has: none may be missing
+    from a replay, or its counters would be taken a second time. The last epoch is replayed in any case, for new bundle
+    ids go on from it.
+    """
     inboxes = actors_of(roster, Role.INBOX)
     placement = Rendezvous(inboxes)
     tables = [SenderTable() for _ in inboxes]
@@ -231,13 +251,40 @@ async def load_senders(store: Store, roster: Roster) -> list[SenderTable]:
         for row in page:
             tables[placement.number(row.key)].load([row])
         after = page[-1].key
+    first_epoch = min(store.replay_epoch, max(store.next_epoch - 1, 0))
+    n_messages: Counter[tuple[int, int]] = Counter()
     position: tuple[int, int] | None = None
-    while bundles := await store.bundles_since(store.replay_epoch, position, _BUNDLES_PAGE):
+    last_place = (-1, -1, -1)
+    while bundles := await store.bundles_since(first_epoch, position, _BUNDLES_PAGE):
         for bundle in bundles:
             check_row(bundle)
+            place = (bundle.epoch, lane_of(bundle.bundle_id), bundle.bundle_id)
+            if place <= last_place:
+                raise StoreCorrupt(
+                    "the lanes' bundles are not in order: restore the newest good copy and run noise fsck"
+                )
+            last_place = place
+            n_messages[place[:2]] += bundle.n_messages
             tables[placement.number(bundle.sender)].sealed(bundle)
         position = (bundles[-1].epoch, bundles[-1].bundle_id)
+    for epoch in range(first_epoch, store.next_epoch + 1):
+        for manifest in await store.manifests(epoch):
+            _check_count(manifest, n_messages.pop((epoch, manifest.lane), 0))
+    if n_messages:
+        raise StoreCorrupt("bundles lie where no manifest has them: restore the newest good copy and run noise fsck")
     return tables
+
+
+def _check_count(manifest: ManifestRow, n_messages: int) -> None:
+    try:
+        signed = MANIFEST.decode(manifest.statement.body).n_messages
+    except NoiseError:
+        signed = -1
+    if signed != n_messages:
+        raise StoreCorrupt(
+            f"lane {manifest.lane} of epoch {manifest.epoch} has {n_messages} messages, which is not what its manifest "
+            "says: restore the newest good copy and run noise fsck"
+        )
 
 
 async def _next_ids(store: Store, pending: Sequence[ManifestRow], n_lanes: int) -> list[int]:
@@ -245,6 +292,7 @@ async def _next_ids(store: Store, pending: Sequence[ManifestRow], n_lanes: int) 
     manifests = list(pending)
     if store.next_epoch:
         manifests += await store.manifests(store.next_epoch - 1)
-    number = max([manifest.next_id >> LANE_BITS for manifest in manifests], default=0)
-    own = {manifest.lane: manifest.next_id for manifest in sorted(manifests, key=lambda m: m.epoch)}
+    ends = [(m.epoch, m.lane, max(m.first_id, m.next_id)) for m in manifests]  # equal, in a sound store, or rising
+    number = max([end >> LANE_BITS for _, _, end in ends], default=0)
+    own = {lane: end for _, lane, end in sorted(ends)}
     return [max(own.get(lane, 0), number << LANE_BITS | lane) for lane in range(n_lanes)]

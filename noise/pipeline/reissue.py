@@ -4,15 +4,18 @@ Knows nothing of open epochs. The same bytes get the same receipt; the same coun
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from noise.pipeline.lanes import read_lane
 from noise.pipeline.stored import lane_of
 from noise.protocol.envelope import Bundle
-from noise.protocol.errors import Rejected
+from noise.protocol.errors import NoiseError, Rejected
 from noise.protocol.frames import Receipt, SignedManifest
 from noise.protocol.identifiers import make_seq
 from noise.protocol.merkle import Tree
+from noise.protocol.receipts import open_receipt
+from noise.protocol.statements import Roster
 from noise.store.base import BundleRow, StatementRow, Store, StoreCorrupt
 
 STEPS_MAX: Final = 256
@@ -38,8 +41,11 @@ class _Sealed(NamedTuple):
 class Receipts:
     """Makes receipts of one lane's inbox again, and remembers the lanes that it looked at last."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, origin: bytes, rosters: Sequence[Roster]) -> None:
+        """`rosters`: all, in order: a receipt leaves only if a client of any of them would believe it."""
         self._store = store
+        self._origin = origin
+        self._rosters = rosters
         self._lanes: OrderedDict[tuple[int, int], _Sealed] = OrderedDict()
 
     async def find(self, last_id: int, bundle: Bundle) -> Receipt:
@@ -49,7 +55,15 @@ class Receipts:
         if sealed.bundle_hashes.get(row.bundle_id) != bundle.bundle_hash:
             raise Rejected("these counters were used for other content", code="counter-conflict")
         first_seq = make_seq(row.epoch, lane_of(row.bundle_id), row.first_pos)
-        return make_receipt(sealed.statement, sealed.tree, first_seq, row.first_pos, bundle.count)
+        receipt = make_receipt(sealed.statement, sealed.tree, first_seq, row.first_pos, bundle.count)
+        try:
+            open_receipt(receipt, bundle, self._origin, self._rosters)
+        except NoiseError as error:
+            raise StoreCorrupt(
+                f"lane {lane_of(row.bundle_id)} of epoch {row.epoch} is not what was signed ({error}): restore the "
+                "newest good copy and run noise fsck"
+            ) from None
+        return receipt
 
     async def _load(self, epoch: int, lane: int) -> _Sealed:
         known = self._lanes.get((epoch, lane))

@@ -36,13 +36,16 @@ class Crashed(Exception):
 
 @dataclass
 class Meter:
-    """Counts operations over all lives. `crash_at`: operations that never happen. `fail_at`: writes, and if stored."""
+    """Counts operations over all lives. `crash_at`: operations that never happen. `cancel_at`: operations during which
+    everything is cancelled. `fail_at`: writes that fail, and whether they are stored."""
 
     crash_at: frozenset[int] = frozenset()
+    cancel_at: frozenset[int] = frozenset()
     fail_at: dict[int, bool] = field(default_factory=dict)
     operations: list[str] = field(default_factory=list)
     n_writes: int = 0
     n_faults: int = 0
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     def count(self, store: Any, name: str) -> None:
         number = len(self.operations)
@@ -50,6 +53,9 @@ class Meter:
         if number in self.crash_at:
             self.n_faults += 1
             raise Crashed(f"{name}, operation {number}")
+        if number in self.cancel_at:
+            self.n_faults += 1
+            self.scope.cancel()
         if name in WRITES:
             stored = self.fail_at.get(self.n_writes)
             self.n_writes += 1
@@ -237,25 +243,27 @@ async def tell(world_type: Any, directory: Path, keys: Keys, meter: Meter, seed:
         assert story.n_lives < 10
         n_faults, is_well = meter.n_faults, True
         try:
-            async with world.open(keys, meter) as store:
-                await witness.check_stored(store)
-                async with opened(store, keys, chosen) as node, trio.open_nursery() as nursery:
-                    nursery.start_soon(node.pipeline.run)
-                    await node.pipeline.fanout.ready.wait()
-                    await witness.connect(node)
-                    await _send(node, witness, range(n_sent))
-                    while steps and (story.n_lives > 1 or len(steps) > 2):
-                        first, n_sent = steps[0]
-                        await _send(node, witness, range(first, n_sent))
-                        steps.pop(0)
-                    node.pipeline.stop()
+            with trio.CancelScope() as meter.scope:
+                async with world.open(keys, meter) as store:
+                    await witness.check_stored(store)
+                    async with opened(store, keys, chosen) as node, trio.open_nursery() as nursery:
+                        nursery.start_soon(node.pipeline.run)
+                        await node.pipeline.fanout.ready.wait()
+                        await witness.connect(node)
+                        await _send(node, witness, range(n_sent))
+                        while steps and (story.n_lives > 1 or len(steps) > 2):
+                            first, n_sent = steps[0]
+                            await _send(node, witness, range(first, n_sent))
+                            steps.pop(0)
+                        node.pipeline.stop()
         except BaseException as error:
             if meter.n_faults == n_faults:
                 raise
             story.ended_badly.append(error)
             is_well = False
         else:
-            assert meter.n_faults == n_faults, "it went on after a fault"
+            is_well = not meter.scope.cancelled_caught
+            assert meter.n_faults == n_faults or meter.scope.cancel_called, "it went on after a fault"
     async with world.open(keys, Meter()) as store:
         await witness.check_stored(store)
         await check_store(store, keys.origin, await load_rosters(store, keys.origin), lambda _: None)

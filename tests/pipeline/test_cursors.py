@@ -54,7 +54,7 @@ class Past:
             if epoch in rows:
                 before = self.histories[-1] or new_history(self.mailbox, epoch)
                 record = rows[epoch].record
-                last_seq = parse_picks(rows[epoch].picks)[0]
+                last_seq = parse_picks(rows[epoch])[0]
                 self.histories.append(apply_record(before, HISTORY_RECORD.decode(record), record, last_seq))
             self.sizes.append(len(self.histories) - 1)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
 import pytest
 import trio
@@ -184,43 +185,79 @@ async def test_heartbeats_are_due_while_an_epoch_is_pushed(tmp_path: Path, mock_
     assert all([d.common for d in live.mailbox.deliveries] == [b"to all"] for live in lives)
 
 
+class Noted(Live):
+    """Notes who was pushed to, in order; the first push sets `begun`."""
+
+    pushed: ClassVar[list["Noted"]] = []
+    begun: ClassVar[trio.Event] = trio.Event()
+
+    def push_nowait(self, frame: bytes) -> None:
+        super().push_nowait(frame)
+        Noted.pushed.append(self)
+        Noted.begun.set()
+
+
+async def crowd(node: Node, n_mailboxes: int, n_connections: int) -> list[Noted]:
+    """Live connections, so many to each mailbox."""
+    Noted.pushed, Noted.begun = [], trio.Event()
+    lives = []
+    for n in range(n_mailboxes * n_connections):
+        mailbox = Mailbox(node.origin, signer(100 + n // n_connections))
+        live = connection_of(mailbox)
+        await live.connect(node)
+        live.__class__ = Noted
+        lives.append(live)
+    return lives
+
+
 async def test_leaving_while_an_epoch_is_pushed(tmp_path: Path) -> None:
     """Connections end in the middle of a push, some of several to one mailbox: they are forgotten at once, for good."""
     with trio.fail_after(20):
         async with provider(tmp_path) as node:
             pushes = node.pipeline.fanout
-            lives = [connection_of(Mailbox(node.origin, signer(100 + n // 10))) for n in range(200)]
-            n_pushed = 0
+            lives = await crowd(node, 20, 10)
+            left: list[Noted] = []
 
-            class Leaving(Live):
-                def push_nowait(self, frame: bytes) -> None:
-                    nonlocal n_pushed
-                    assert self not in left
-                    super().push_nowait(frame)
-                    n_pushed += 1
-
-            left: list[Live] = []
-            for live in lives:
-                await live.connect(node)
-                live.__class__ = Leaving
-
-            async def close_some() -> None:
-                while n_pushed < 190 and len(left) < 100:
-                    await trio.lowlevel.checkpoint()
-                    if n_pushed:
-                        live = lives[199 - len(left)]
-                        left.append(live)
-                        pushes.leave(live)
+            async def leave() -> None:
+                await Noted.begun.wait()
+                assert 0 < len(Noted.pushed) < len(lives)
+                left.extend(live for live in lives if live not in Noted.pushed)
+                for live in left:
+                    pushes.leave(live)
 
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(close_some)
+                nursery.start_soon(leave)
                 await Sender(node, signer(9)).send(list({live.device_id for live in lives}), b"to all")
             assert left
-            assert pushes.subscriber_count == 200 - len(left)
+            assert not set(left) & set(Noted.pushed)
+            assert pushes.subscriber_count == len(lives) - len(left)
             for live in lives:
                 pushes.leave(live)
             assert not pushes._silent_since
             assert not pushes._subscribers
+
+
+async def test_coming_while_an_epoch_is_pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who catches up over the epoch that is being pushed is not pushed it again."""
+    monkeypatch.setattr(fanout, "_PUSHES_AT_ONCE", 1)
+    with trio.fail_after(20):
+        async with provider(tmp_path) as node:
+            lives = await crowd(node, 100, 1)
+            came = [connection_of(Mailbox(node.origin, signer(100 + number))) for number in range(100)]
+            in_time: list[Live] = []
+
+            async def come(live: Live) -> None:
+                await Noted.begun.wait()
+                await live.connect(node)
+                if live.device_id not in {other.device_id for other in Noted.pushed}:
+                    in_time.append(live)
+
+            async with trio.open_nursery() as nursery:
+                for live in came:
+                    nursery.start_soon(come, live)
+                await Sender(node, signer(9)).send([live.device_id for live in lives], b"to all")
+            assert in_time, "some joined before their mailbox's turn"
+            assert [[d.common for d in live.mailbox.deliveries] for live in (*lives, *came)] == [[b"to all"]] * 200
 
 
 async def test_catching_up_while_epochs_go_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,17 @@ def test_the_process_dies_before_every_operation(stage: Stage, search_factor: in
             assert any(isinstance(one, Crashed) for one in leaves_of(error))
 
 
+def test_everything_is_cancelled_during_any_operation(stage: Stage, search_factor: int) -> None:
+    """As when the operator asks twice: a write that has begun may be stored, or not."""
+    counted = Meter()
+    stage.tell(counted)
+    for number in range(0, len(counted.operations), 5 if search_factor == 1 else 1):
+        meter = Meter(cancel_at=frozenset({number}))
+        story = stage.tell(meter)
+        assert not story.ended_badly
+        assert story.n_lives >= 2
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_one_misfortune_after_another(stage: Stage, seed: int, search_factor: int) -> None:
     """The process dies, and dies again while it recovers."""

@@ -188,7 +188,7 @@ def check_row(
     assert state.hist_root == tree_root([*before, leaf_hash(row.record)]) == history.records.root()
     assert (state.mailbox, state.since_epoch, state.last_epoch) == (row.mailbox, told[0][0], epoch)
     assert (state.hist_size, state.total) == (len(records), sum(len(ms) for _, ms in told))
-    assert state.last_seq == messages[-1][0] == parse_picks(row.picks)[0]
+    assert state.last_seq == messages[-1][0] == parse_picks(row)[0]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -196,17 +196,21 @@ def test_picks_find_the_messages_again(seed: int) -> None:
     for lanes in epochs(seed):
         for batches in route(lanes):
             for parts in Receiver.step(batches).parts.values():
-                encoded = encode_picks(bytes(16), parts)
-                last_seq, picks = parse_picks(encoded)
+                row = HistoryRow(bytes(32), 0, -1, b"record", encode_picks(bytes(16), b"record", parts))
+                last_seq, picks = parse_picks(row)
                 assert last_seq == bytes(16)
                 assert [(p.bundle_id, p.signature_crc, p.indexes) for p in picks] == [
                     (part.bundle_id, part.signature_crc, part.indexes) for part in parts
                 ]
-                for size in range(len(encoded)):
+                for size in range(len(row.picks)):
                     try:
-                        assert parse_picks(encoded[:size])[1] == picks[: len(parse_picks(encoded[:size])[1])]
+                        found = parse_picks(row._replace(picks=row.picks[:size]))[1]
                     except StoreCorrupt:
                         continue
+                    assert found == picks[: len(found)]
+                for wrong in (b"recorD", b"", b"record "):
+                    with pytest.raises(StoreCorrupt):
+                        parse_picks(row._replace(record=wrong))
 
 
 def make_outbox(number: int = 0, next_epoch: int = 0) -> Outbox:

@@ -84,7 +84,7 @@ def test_senders(bundles: list[tuple[int, int, int]]) -> None:
         cache.update(taken)
         again = SenderTable()
         again.load(_rows(cache))
-        for row in [row for row in rows if row.epoch >= replay_epoch] + rows:
+        for row in [row for row in rows if row.epoch >= replay_epoch] + rows[:-1]:
             again.sealed(row)
         assert dict(again.items()) == dict(table.items())
 
