@@ -13,7 +13,7 @@ import trio
 from noise.pipeline.batches import Accepted, SealedLane
 from noise.pipeline.stored import open_stored
 from noise.protocol.errors import NoiseError
-from noise.protocol.identifiers import Actor, Role
+from noise.protocol.identifiers import parse_actor
 from noise.protocol.merkle import Tree
 from noise.protocol.signing import Signed, verify_strict
 from noise.protocol.statements import MANIFEST, Manifest, Roster, verify_statement
@@ -41,11 +41,14 @@ async def load_lane(
 
     `roster`: in force in its epoch; `previous`: hash of the lane's manifest before, or zeros. Raises StoreCorrupt.
     """
-    epoch, lane, statement, expected_id, _ = manifest
+    epoch, lane, statement, expected_id, next_id = manifest
     rows, bundles, tree = await read_lane(store, manifest)
-    actor = Actor(Role.INBOX, 0, lane)
     expected_pos = 0
     try:
+        name = {one.lane: one.inbox for one in roster.lanes}.get(lane)
+        if name is None or statement.actor != name:
+            raise StoreCorrupt("it is none of the roster's")
+        actor = parse_actor(name)
         verify_statement(Signed(statement.body, statement.signature), "manifest", roster, actor, statement.incarnation)
         for row, accepted in zip(rows, bundles, strict=True):
             bundle = accepted.bundle
@@ -56,9 +59,8 @@ async def load_lane(
             verify_strict(bundle.key, bundle.signature, "bundle", bundle.origin, bundle.body)
             expected_pos += bundle.count
             expected_id += ID_STEP
-        name = actor.encode()
         expected = Manifest(roster.origin, name, statement.incarnation, epoch, lane, tree.size, tree.root, previous)
-        if statement.actor != name or MANIFEST.decode(statement.body) != expected:
+        if expected_id != next_id or MANIFEST.decode(statement.body) != expected:
             raise StoreCorrupt("the manifest is not that of its bundles")
     except NoiseError as error:
         raise _damaged(manifest, error.detail) from None

@@ -252,6 +252,7 @@ async def load_senders(store: Store, roster: Roster) -> list[SenderTable]:
             tables[placement.number(row.key)].load([row])
         after = page[-1].key
     first_epoch = min(store.replay_epoch, max(store.next_epoch - 1, 0))
+    n_bundles: Counter[tuple[int, int]] = Counter()
     n_messages: Counter[tuple[int, int]] = Counter()
     position: tuple[int, int] | None = None
     last_place = (-1, -1, -1)
@@ -264,26 +265,28 @@ async def load_senders(store: Store, roster: Roster) -> list[SenderTable]:
                     "the lanes' bundles are not in order: restore the newest good copy and run noise fsck"
                 )
             last_place = place
+            n_bundles[place[:2]] += 1
             n_messages[place[:2]] += bundle.n_messages
             tables[placement.number(bundle.sender)].sealed(bundle)
         position = (bundles[-1].epoch, bundles[-1].bundle_id)
     for epoch in range(first_epoch, store.next_epoch + 1):
         for manifest in await store.manifests(epoch):
-            _check_count(manifest, n_messages.pop((epoch, manifest.lane), 0))
+            _check_counts(manifest, n_bundles[epoch, manifest.lane], n_messages.pop((epoch, manifest.lane), 0))
     if n_messages:
         raise StoreCorrupt("bundles lie where no manifest has them: restore the newest good copy and run noise fsck")
     return tables
 
 
-def _check_count(manifest: ManifestRow, n_messages: int) -> None:
+def _check_counts(manifest: ManifestRow, n_bundles: int, n_messages: int) -> None:
     try:
         signed = MANIFEST.decode(manifest.statement.body).n_messages
     except NoiseError:
         signed = -1
-    if signed != n_messages:
+    next_id = manifest.first_id + (n_bundles << LANE_BITS)
+    if (signed, manifest.next_id, manifest.lane) != (n_messages, next_id, lane_of(next_id)):
         raise StoreCorrupt(
-            f"lane {manifest.lane} of epoch {manifest.epoch} has {n_messages} messages, which is not what its manifest "
-            "says: restore the newest good copy and run noise fsck"
+            f"lane {manifest.lane} of epoch {manifest.epoch} has {n_bundles} bundles and {n_messages} messages: not "
+            "what its manifest says. Restore the newest good copy and run noise fsck"
         )
 
 
@@ -292,7 +295,6 @@ async def _next_ids(store: Store, pending: Sequence[ManifestRow], n_lanes: int) 
     manifests = list(pending)
     if store.next_epoch:
         manifests += await store.manifests(store.next_epoch - 1)
-    ends = [(m.epoch, m.lane, max(m.first_id, m.next_id)) for m in manifests]  # equal, in a sound store, or rising
-    number = max([end >> LANE_BITS for _, _, end in ends], default=0)
-    own = {lane: end for _, lane, end in sorted(ends)}
+    number = max([manifest.next_id >> LANE_BITS for manifest in manifests], default=0)
+    own = {manifest.lane: manifest.next_id for manifest in sorted(manifests, key=lambda m: m.epoch)}
     return [max(own.get(lane, 0), number << LANE_BITS | lane) for lane in range(n_lanes)]

@@ -218,7 +218,7 @@ class Watching(ServerSide):
 
 N_DEVICES = 3
 STEPS = (1, 4, 0, 2)  # bundles that are sent at once, before the next are; none: an empty epoch
-SHAPES = ((2, 2), (3, 1), (1, 2))  # of one life after the other
+SHAPES = ((2, 2, "parallel"), (3, 1, "multithreaded"), (1, 1, "central"))  # of one life after the other
 
 
 @dataclass

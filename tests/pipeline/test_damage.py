@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
-from noise.node import Layout, Node, create_node, open_node
+from noise.node import Layout, Node, check_node, create_node, open_node
 from noise.pipeline import writeback
 from noise.protocol.envelope import Bundle
 from noise.protocol.errors import NoiseError, ProviderMisbehaved
@@ -269,3 +270,25 @@ def test_one_bit(past: Past, tmp_path: Path, table: str, column: str, search_fac
     for n in range(2 * search_factor):
         results[try_damage(past, tmp_path / str(n), table, column, random)] += 1
     print(table, column, dict(results))
+
+
+@pytest.mark.parametrize(("table", "column"), PLACES)
+def test_fsck_notices_one_bit(past: Past, tmp_path: Path, table: str, column: str, search_factor: int) -> None:
+    """Any bit of any table, whether a provider would have stumbled over it or not."""
+    random = Random(f"fsck {table}.{column}")
+    for n in range(2 * search_factor):
+        data = shutil.copytree(past.data, tmp_path / str(n))
+        before = rows_of(data, table)
+        damage(data, table, column, random)
+        if rows_of(data, table) == before:
+            continue  # the key of another row
+        with pytest.raises(NoiseError) as caught:
+            trio.run(partial(check_node, data, lambda *_: None, renew_mark=False))
+        assert caught.value.code in {"store-corrupt", "store-foreign"}
+
+
+def test_fsck_of_an_undamaged_copy(past: Past, tmp_path: Path) -> None:
+    data = shutil.copytree(past.data, tmp_path / "data")
+    counts = trio.run(partial(check_node, data, lambda *_: None, renew_mark=False))
+    assert counts.epochs > 6
+    assert counts.messages > 20

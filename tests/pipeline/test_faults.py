@@ -86,7 +86,7 @@ def test_every_write_fails(stage: Stage, stored: bool) -> None:
 def test_the_process_dies_before_every_operation(stage: Stage, search_factor: int) -> None:
     """Reads too: those of recovery, of catching up and of receipts that are made again.
 
-    Usually the first, the middle and the last operation of each kind, and every fourth of all; under --long, all.
+    Usually the first, the middle and the last operation of each kind, and every sixth of all; under --long, all.
     """
     counted = Meter()
     stage.tell(counted)
@@ -94,7 +94,7 @@ def test_the_process_dies_before_every_operation(stage: Stage, search_factor: in
     for number, name in enumerate(counted.operations):
         by_name.setdefault(name, []).append(number)
     assert {*WRITES, "pending_manifests", "leaf_hashes", "history_since", "bundles_by_id"} <= set(by_name)
-    numbers = set(range(0, len(counted.operations), 4 if search_factor == 1 else 1))
+    numbers = set(range(0, len(counted.operations), 6 if search_factor == 1 else 1))
     for found in by_name.values():
         numbers |= {found[0], found[len(found) // 2], found[-1]}
     for number in sorted(numbers):
@@ -109,7 +109,7 @@ def test_everything_is_cancelled_during_any_operation(stage: Stage, search_facto
     """As when the operator asks twice: a write that has begun may be stored, or not."""
     counted = Meter()
     stage.tell(counted)
-    for number in range(0, len(counted.operations), 5 if search_factor == 1 else 1):
+    for number in range(0, len(counted.operations), 7 if search_factor == 1 else 1):
         meter = Meter(cancel_at=frozenset({number}))
         story = stage.tell(meter)
         assert not story.ended_badly

@@ -21,8 +21,9 @@ from noise.protocol.envelope import Bundle, Draft, Recipients, RecipientSet, bui
 from noise.protocol.errors import NoiseError, ProviderMisbehaved
 from noise.protocol.frames import Receipt
 from noise.protocol.identifiers import Role, device_id_of, parse_actor
+from noise.protocol.merkle import EMPTY_ROOT
 from noise.protocol.statements import EPOCH_HEAD, EPOCH_OPEN, MANIFEST
-from noise.store.base import ID_STEP, StoreCorrupt
+from noise.store.base import ID_STEP, ManifestRow, StoreCorrupt
 from noise.store.memory import MemoryStore, Surviving
 from tests.pipeline.harness import Answers, Mailbox, signer, workload
 from tests.pipeline.memory_provider import Keys, first_store, opened, running_on, shaped
@@ -187,12 +188,10 @@ def bundle(epochs_back: int, **changes: Any) -> Change:
     return change
 
 
-def beyond(kept: Surviving, next_epoch: int) -> None:
+def beyond(kept: Surviving, row: ManifestRow, next_epoch: int) -> None:
     """A pending manifest lies one epoch further on, and is empty."""
-    key = busy_lane(kept, next_epoch)
-    row = kept.manifests.pop(key)
     moved = row.statement._replace(epoch=next_epoch + 1)
-    kept.manifests[next_epoch + 1, key[1]] = row._replace(epoch=next_epoch + 1, statement=moved, next_id=row.first_id)
+    kept.manifests[next_epoch + 1, row.lane] = row._replace(epoch=next_epoch + 1, statement=moved, next_id=row.first_id)
     for bundle_id in range(row.first_id, row.next_id, ID_STEP):
         del kept.bundles[bundle_id]
 
@@ -255,7 +254,6 @@ CHANGES: dict[str, Change] = {
     "states of mailboxes": cached("mailboxes", lambda value: flipped(value, 40)),
     "cut mailboxes": cached("mailboxes", lambda value: value[:-1]),
     "cut senders": cached("senders", lambda value: value[:-1]),
-    "a pending manifest beyond": beyond,
     "a pending bundle's signature": bundle(0, body=lambda data: flipped(data, 32 + 32 + 8 + 5)),
     "a pending bundle's message": bundle(0, body=lambda data: flipped(data, len(data) - 9)),
     "a pending bundle's position": bundle(0, first_pos=lambda pos: pos + 1),
@@ -292,6 +290,22 @@ async def test_another_statement_that_is_rightly_signed(past: Past) -> None:
         )
         with trio.fail_after(10):
             await refuse(past, store, label)
+
+
+async def test_a_manifest_beyond_the_next_epoch(past: Past) -> None:
+    """Rightly signed, and empty: the epoch before it was lost."""
+    store, next_epoch = past.store(), past.next_epoch
+    place = busy_lane(store._kept, next_epoch)
+    row = store._kept.manifests.pop(place)
+    beyond(store._kept, row, next_epoch)
+    made = store._kept.manifests[next_epoch + 1, place[1]]
+    inbox = past.keys.ring.load(actor_key_name(parse_actor(row.statement.actor), row.statement.incarnation))
+    body = MANIFEST.decode(row.statement.body)._replace(epoch=next_epoch + 1, n_messages=0, root=EMPTY_ROOT)
+    signed = inbox.sign("manifest", past.keys.origin, MANIFEST.encode(body))
+    rightly = made.statement._replace(body=signed.body, signature=signed.signature)
+    store._kept.manifests[next_epoch + 1, place[1]] = made._replace(statement=rightly)
+    with trio.fail_after(10):
+        await refuse(past, store, "beyond")
 
 
 @pytest.mark.parametrize("why", CHANGES)
@@ -353,7 +367,7 @@ async def test_old_rows_are_checked_before_they_are_shown(past: Past, column: st
     random = Random(column)
     with trio.fail_after(60):
         assert await check_mailboxes(past, past.store()) == 0
-        for _ in range(25):
+        for _ in range(15):
             store = past.store()
             kept = store._kept
             if column == "body":

@@ -17,7 +17,7 @@ from tests.pipeline.recording import MOMENTS, Moment, record
 from tests.protocol.mutations import Mutation, mutations
 from tests.protocol.structures import damaged
 
-WAYS_PER_PLACE = 4  # under --long: all of them
+WAYS_PER_PLACE = 3  # under --long: all of them
 DAMAGES = 100
 
 every_moment = pytest.mark.parametrize("name", MOMENTS)
