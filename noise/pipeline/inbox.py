@@ -156,7 +156,7 @@ class Inbox:
     def _ask_reissue(self, bundle: Bundle, answer: Answer) -> None:
         try:
             self._reissue_send.send_nowait((bundle, answer))
-        except trio.WouldBlock:
+        except (trio.WouldBlock, trio.BrokenResourceError):  # the latter: everything is being cancelled
             raise Rejected("too many receipts are being looked up; send again later", code="busy") from None
 
     def seal(self, epoch: int) -> tuple[SealedLane, ManifestWrite, Tree]:

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from noise.node import Node
+from noise.pipeline.sequencer import Pace
 from noise.protocol.delta import Delta, RecipientLists
 from noise.protocol.envelope import Bundle, Draft, Recipients, RecipientSet, build_bundle
 from noise.protocol.follower import Follower, Step, new_lists
@@ -22,6 +23,7 @@ from noise.store.memory import MemoryStore
 from tests.pipeline.harness import Answers, Mailbox, ServerSide, signer
 from tests.pipeline.memory_provider import Keys, first_store, running_on, shaped
 
+ONE_EPOCH_FOR_BOTH_S = 0.5
 ALICE, BOB, CAROL, DAVE = (signer(n) for n in range(1, 5))
 
 
@@ -177,11 +179,12 @@ async def _play(directory: Path, patch: pytest.MonkeyPatch) -> Recording:
             stage.bundle(ALICE, (two, b"three", 8), (own, b"again", 9)),
             stage.bundle(CAROL, (stage.members(BOB, CAROL), b"from carol", 0), (three_of(stage), b"to all", 5)),
         ]
-        # One epoch for both, unless the pace cuts between them: then the first frame has one section.
+        pace = node.pipeline.sequencer._pace
+        node.pipeline.sequencer._pace = Pace(ONE_EPOCH_FOR_BOTH_S, 1.0)
         await send(node, *both)
-        bob.take_as("the next epoch", bob.server_side.frames[0])
-        for frame in bob.server_side.frames[1:]:
-            bob.take(frame)
+        node.pipeline.sequencer._pace = pace
+        [frame] = bob.server_side.frames
+        bob.take_as("the next epoch", frame)
         fanout.leave(bob.server_side)
         await stage.commit(node)
         bob.reset()
