@@ -287,6 +287,22 @@ def test_fsck_notices_one_bit(past: Past, tmp_path: Path, table: str, column: st
         assert caught.value.code in {"store-corrupt", "store-foreign"}
 
 
+def test_fsck_notices_a_moved_empty_lane(past: Past, tmp_path: Path) -> None:
+    """Ids that no bundle has are part of the chain of ids, too."""
+    empty = [row for row in rows_of(past.data, "manifests") if row["first_id"] == row["next_id"]]
+    assert empty
+    for n, row in enumerate(empty):
+        data = shutil.copytree(past.data, tmp_path / str(n))
+        connection = sqlite3.connect(Layout(data).database)
+        where = (row["epoch"], row["lane"])
+        connection.execute("UPDATE manifests SET first_id = first_id + 1024 WHERE epoch = ? AND lane = ?", where)
+        connection.commit()
+        connection.close()
+        with pytest.raises(NoiseError) as caught:
+            trio.run(partial(check_node, data, lambda *_: None, renew_mark=False))
+        assert caught.value.code == "store-corrupt"
+
+
 def test_fsck_of_an_undamaged_copy(past: Past, tmp_path: Path) -> None:
     data = shutil.copytree(past.data, tmp_path / "data")
     counts = trio.run(partial(check_node, data, lambda *_: None, renew_mark=False))

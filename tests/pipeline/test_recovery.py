@@ -246,6 +246,7 @@ CHANGES: dict[str, Change] = {
     "no head": lost("statements", of_last(Role.OUTBOX)),
     "no opening": lost("statements", of_last(Role.SEQUENCER)),
     "a roster's number": renumbered,
+    "no pending manifest": lambda kept, next_epoch: kept.manifests.pop(busy_lane(kept, next_epoch)) and None,
     "no roster": lambda kept, _: kept.rosters.clear(),
     "a roster's body": roster(lambda data: flipped(data, 40)),
     "a roster's signature": roster(flipped),
@@ -290,6 +291,21 @@ async def test_another_statement_that_is_rightly_signed(past: Past) -> None:
         )
         with trio.fail_after(10):
             await refuse(past, store, label)
+
+
+async def test_a_pending_manifest_that_follows_another_one(past: Past) -> None:
+    """Rightly signed, over its very bundles, and not in the chain of its lane."""
+    store = past.store()
+    place = busy_lane(store._kept, past.next_epoch)
+    row = store._kept.manifests[place]
+    inbox = past.keys.ring.load(actor_key_name(parse_actor(row.statement.actor), row.statement.incarnation))
+    body = MANIFEST.decode(row.statement.body)._replace(previous=bytes(32))
+    signed = inbox.sign("manifest", past.keys.origin, MANIFEST.encode(body))
+    made = row.statement._replace(body=signed.body, signature=signed.signature)
+    store._kept.manifests[place] = row._replace(statement=made)
+    store._kept.statements[made[:3]] = made
+    with trio.fail_after(10):
+        await refuse(past, store, "previous")
 
 
 async def test_a_manifest_beyond_the_next_epoch(past: Past) -> None:
