@@ -14,7 +14,6 @@ from noise.protocol.errors import DecodeError, NoiseError, Rejected, SignatureEr
 from noise.protocol.frames import (
     PURPOSE_PUSH,
     SUBPROTOCOL_BINARY,
-    SUBPROTOCOL_JSON,
     AckFrame,
     AuthFrame,
     BundleFrame,
@@ -108,8 +107,7 @@ class PushFace:
         """One session, from the request head that was read to the close frame."""
         try:
             with trio.fail_after(self._auth_s):
-                subprotocols = (SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON)
-                websocket = await accept_websocket(stream, first_bytes, subprotocols, self._budgets)
+                websocket = await accept_websocket(stream, first_bytes, self._budgets)
         except (Refused, trio.TooSlowError):
             await trio.aclose_forcefully(stream)
             return

@@ -27,6 +27,8 @@ from wsproto.events import (
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from noise.protocol.errors import DecodeError, NoiseError
+from noise.protocol.frames import SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON
+from noise.protocol.push_session import choose_subprotocol
 from noise.web.budget import Budget
 from noise.web.listen import split_head
 
@@ -241,10 +243,8 @@ def _frame_header(opcode: int, size: int) -> bytes:
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
 
 
-async def accept_websocket(
-    stream: trio.SocketStream, first_bytes: bytes, subprotocols: tuple[str, ...], budgets: Budgets
-) -> WebSocket:
-    """Answer the handshake in `first_bytes`, choosing the first of our `subprotocols` that the client offers.
+async def accept_websocket(stream: trio.SocketStream, first_bytes: bytes, budgets: Budgets) -> WebSocket:
+    """Answer the handshake in `first_bytes`, choosing a subprotocol of ours that the client offers.
 
     Raises Refused after it has told the client why.
     """
@@ -258,9 +258,9 @@ async def accept_websocket(
     if request is None:
         await _send(stream, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         raise Refused("not a WebSocket handshake")
-    chosen = next((name for name in subprotocols if name in request.subprotocols), None)
+    chosen = choose_subprotocol(request.subprotocols)
     if chosen is None:
-        wanted = ", ".join(subprotocols).encode("ascii")
+        wanted = ", ".join((SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON)).encode("ascii")
         body = (
             b'{"type":"about:blank","title":"Bad Request","status":400,"code":"unknown-subprotocol",'
             b'"detail":"offer one of these subprotocols: ' + wanted + b'"}'

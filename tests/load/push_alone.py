@@ -17,7 +17,6 @@ import time
 
 import trio
 
-from noise.protocol.frames import SUBPROTOCOL_BINARY
 from noise.web.budget import Budget
 from noise.web.websocket import BUDGET_BYTES_MAX, Budgets, WebSocket, accept_websocket
 from tests.load.wire import encode_upgrade
@@ -33,7 +32,7 @@ async def _accept(listener: trio.SocketListener, count: int, budgets: Budgets) -
         head = b""
         while b"\r\n\r\n" not in head:
             head += await stream.receive_some(1 << 14)
-        websockets.append(await accept_websocket(stream, head, (SUBPROTOCOL_BINARY,), budgets))
+        websockets.append(await accept_websocket(stream, head, budgets))
     return websockets
 
 
