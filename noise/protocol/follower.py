@@ -128,7 +128,7 @@ class Follower:
         old = self.trusted
         rosters, roster = self._check_rosters(delta)
         checkpoint = verify_checkpoint(delta.shared.note, log_name_of(self.origin), _log_key(roster))
-        record, log = _check_log(old, checkpoint, delta)
+        record, log, log_proof = _check_log(old, checkpoint, delta)
         if record.roster_hash != hash_roster(rosters[-1].body) or roster.valid_from_epoch > record.epoch:
             raise ProofError("the epoch ran under another roster", code="wrong-roster")
         if (record.placement_root, record.placement_count) != (NO_OVERRIDES, 0):
@@ -145,7 +145,7 @@ class Follower:
         if reached < size and not deliveries:
             raise ProofError("records are there, and none of them came", code="withheld")
         ahead = tuple(bound for bound in bounds if reached <= bound.hist_size < size)
-        trusted = Trusted(rosters, log, delta.shared, delta.path, delta.other, state, delivered, ahead)
+        trusted = Trusted(rosters, log, log_proof, delta.shared, delta.path, delta.other, state, delivered, ahead)
         return Step(trusted, record.epoch, record.time_ms, deliveries, self._check_counters(deliveries))
 
     def _check_rosters(self, delta: Delta) -> tuple[tuple[Signed, ...], Roster]:
@@ -302,8 +302,10 @@ def _log_key(roster: Roster) -> bytes:
     return roster.entry(Actor(Role.LOG, 0, 0)).key
 
 
-def _check_log(old: Trusted, checkpoint: Checkpoint, delta: Delta) -> tuple[EpochRecord, CompactRange]:
-    """Extend the trusted log to the checkpoint: append-only, and the record is its last leaf."""
+def _check_log(
+    old: Trusted, checkpoint: Checkpoint, delta: Delta
+) -> tuple[EpochRecord, CompactRange, tuple[bytes, ...]]:
+    """Extend the trusted log to the checkpoint: append-only, and the record is its last leaf, with this proof."""
     record = EPOCH_RECORD.decode(delta.shared.record)
     old_record = old.shared.record if old.shared else b""
     if checkpoint.size != record.epoch + 1:
@@ -315,7 +317,7 @@ def _check_log(old: Trusted, checkpoint: Checkpoint, delta: Delta) -> tuple[Epoc
     if checkpoint.size == old.log.size:
         if delta.log_hashes or checkpoint.root != old.log.root() or delta.shared.record != old_record:
             raise ProofError("another log of the same size", code="log-fork")
-        return record, old.log
+        return record, old.log, old.log_proof
     before = old.log.extend(record.epoch, delta.log_hashes)
     if record.prev_root != before.root():
         raise ProofError("the epoch does not continue the verified log", code="log-fork")
@@ -324,7 +326,7 @@ def _check_log(old: Trusted, checkpoint: Checkpoint, delta: Delta) -> tuple[Epoc
         raise ProofError("the checkpoint does not cover the epoch record", code="log-fork")
     if old_record and record.time_ms < EPOCH_RECORD.decode(old_record).time_ms:
         raise ProofError("the log's clock went back", code="time-went-back")
-    return record, log
+    return record, log, before.peaks[::-1]
 
 
 def _check_tail(

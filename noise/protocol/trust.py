@@ -31,6 +31,7 @@ class Trusted(NamedTuple):
     """All that a client trusts about its provider, and stores, with the signatures that made it trust.
 
     `rosters`: the last ROSTERS_KEPT, the one in force at the end; receipts of older epochs need the older ones.
+    `log_proof`: inclusion of the last epoch record in the log of its checkpoint, for whoever was not there.
     `shared`, `path` and `other` are the last verified delta's: checkpoint, epoch record, epoch head and the way from
     it to `state`, the mailbox's state (None when the map had none). `delivered`: the history up to the last record
     whose messages were verified; it reaches `state` except in the middle of catching up. `bounds`: those of earlier
@@ -39,6 +40,7 @@ class Trusted(NamedTuple):
 
     rosters: tuple[Signed, ...]
     log: CompactRange
+    log_proof: tuple[bytes, ...]
     shared: DeltaShared | None
     path: tuple[bytes, ...]
     other: OtherLeaf | None
@@ -47,7 +49,7 @@ class Trusted(NamedTuple):
     bounds: tuple[Bound, ...]
 
 
-NOTHING = Trusted((), EMPTY_RANGE, None, (), None, None, None, ())
+NOTHING = Trusted((), EMPTY_RANGE, (), None, (), None, None, None, ())
 """What a client trusts before its first delta: the origin that it pinned, and nothing else."""
 
 
@@ -55,6 +57,7 @@ class _StoredTrust(NamedTuple):
     rosters: Annotated[tuple[Signed, ...], list_of(SIGNED)]
     log_size: U64
     log_peaks: Hashes
+    log_proof: Hashes
     shared: Annotated[DeltaShared | None, optional(DELTA_SHARED)]
     path: Hashes
     other: Annotated[OtherLeaf | None, optional(OTHER_LEAF)]
@@ -69,9 +72,9 @@ _STORED_TRUST = struct_codec(_StoredTrust)
 
 def encode_trusted(trusted: Trusted) -> bytes:
     """One blob for a trust store, with a checksum: what a disk does to it must not look like a lie of the provider."""
-    rosters, log, shared, path, other, state, delivered, bounds = trusted
+    rosters, log, log_proof, shared, path, other, state, delivered, bounds = trusted
     reached, peaks = (delivered.state, delivered.records.peaks) if delivered else (None, ())
-    stored = _StoredTrust(rosters, log.size, log.peaks, shared, path, other, state, reached, peaks, bounds)
+    stored = _StoredTrust(rosters, log.size, log.peaks, log_proof, shared, path, other, state, reached, peaks, bounds)
     encoded = _STORED_TRUST.encode(stored)
     return sha256(encoded).digest()[:_CHECKSUM_BYTES] + encoded
 
@@ -84,4 +87,4 @@ def parse_trusted(data: bytes) -> Trusted:
     t = _STORED_TRUST.decode(encoded)
     log = make_range(t.log_size, t.log_peaks)
     delivered = History(t.delivered, make_range(t.delivered.hist_size, t.delivered_peaks)) if t.delivered else None
-    return Trusted(t.rosters, log, t.shared, t.path, t.other, t.state, delivered, t.bounds)
+    return Trusted(t.rosters, log, t.log_proof, t.shared, t.path, t.other, t.state, delivered, t.bounds)

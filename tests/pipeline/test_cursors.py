@@ -76,7 +76,7 @@ class Past:
         shared = DeltaShared(b"", self.records[log_size - 1], SignedHead(b"", bytes(64)), ())
         state = self.histories[hist_size]
         rosters = tuple(self.rosters[:version])
-        return Trusted(rosters, log, shared, (), None, state and state.state, delivered, ())
+        return Trusted(rosters, log, (), shared, (), None, state and state.state, delivered, ())
 
 
 def random_cursor(random: Random, past: Past) -> Cursor:
