@@ -170,7 +170,13 @@ async def serve_node(
     `on_ready(url, origin)` is called once, when requests are being answered.
     """
     gateway = Gateway(
-        node.origin, node.pipeline, node.store, node.rosters, _wall_clock_ms, frozenset(options.public_hosts)
+        node.origin,
+        node.pipeline,
+        node.store,
+        node.rosters,
+        _wall_clock_ms,
+        frozenset(options.public_hosts),
+        options.mailboxes_max,
     )
     await serve_web(gateway, options.host, options.port, on_ready, stop)
 

@@ -70,6 +70,18 @@ class StoreConflict(WriteRefused):
     default_code = "store-conflict"
 
 
+class PrekeysFull(WriteRefused):
+    """The device would have more one-time prekeys than it may."""
+
+    default_code = "too-many-prekeys"
+
+
+class DevicesFull(WriteRefused):
+    """More devices would have prekeys than may."""
+
+    default_code = "prekey-quota"
+
+
 class StatementRow(NamedTuple):
     """A signing slot and what was signed for it. `actor`: 5 bytes, u32 `incarnation`. The key is the first three."""
 
@@ -170,6 +182,51 @@ class RosterRow(NamedTuple):
     body_and_signature: bytes
 
 
+class PrekeyRow(NamedTuple):
+    """A device's prekey, verbatim. `prekey_id`: 8 bytes. `not_after_ms`: the last moment at which it is handed out."""
+
+    prekey_id: bytes
+    not_after_ms: int
+    body: bytes
+
+
+class PrekeyWrite(NamedTuple):
+    """What `device` (32 bytes) uploads at `now_ms`. `one_time`: ids rising. `fallback`: of another id, or None.
+
+    `one_time_max`: unexpired ones that a device may have. `devices_max`: devices that may have any, in all.
+    """
+
+    device: bytes
+    now_ms: int
+    one_time: Sequence[PrekeyRow]
+    fallback: PrekeyRow | None
+    one_time_max: int
+    devices_max: int
+
+
+class PrekeyTake(NamedTuple):
+    """Somebody asks for a prekey of `device` (32 bytes) at `now_ms`."""
+
+    device: bytes
+    now_ms: int
+
+
+class PrekeyPair(NamedTuple):
+    """Bodies of unexpired prekeys of one device, or None. `one_time` is nowhere else any more."""
+
+    one_time: bytes | None
+    fallback: bytes | None
+
+
+class PrekeyTally(NamedTuple):
+    """Unexpired prekeys of a device. `fallback_not_after_ms` 0: no fallback. `last_id`: the highest ever stored, or
+    zeros."""
+
+    one_time: int
+    fallback_not_after_ms: int
+    last_id: bytes
+
+
 class Store(ABC):
     """Durable state. The contract, of which every sentence is one test that every store passes:
 
@@ -191,6 +248,12 @@ class Store(ABC):
     - A cancelled write was never begun, or runs to its end once.
     - After StoreFailed every write raises StoreFailed, until the store is opened again.
     - A cache row replaces the value of its key, and the last of several in one write wins.
+    - A prekey whose id is not above all that its device ever stored changes nothing, taken or not.
+    - A new fallback replaces the one before.
+    - A one-time prekey is taken once, lowest id first, and is durably gone when it is handed out.
+    - A prekey is neither stored, nor taken, nor counted after its not_after_ms.
+    - More one-time prekeys of a device than one_time_max raise PrekeysFull.
+    - More devices with prekeys than devices_max raise DevicesFull, unless all prekeys of another have expired.
 
     - A read sees every write that returned before it began.
     - A new store has next_epoch 0 and replay_epoch 0; a committed epoch sets both.
@@ -237,6 +300,18 @@ class Store(ABC):
     @abstractmethod
     async def add_roster(self, version: int, body_and_signature: bytes) -> None:
         """Raises SlotTaken, StoreConflict, StoreFailed."""
+
+    @abstractmethod
+    async def add_prekeys(self, write: PrekeyWrite) -> PrekeyTally:
+        """What the device has then. Raises PrekeysFull, DevicesFull, StoreConflict, StoreFailed."""
+
+    @abstractmethod
+    async def take_prekey(self, device: bytes, now_ms: int) -> PrekeyPair:
+        """A write only if there is a one-time prekey to take. Raises StoreFailed."""
+
+    @abstractmethod
+    async def count_prekeys(self, device: bytes, now_ms: int) -> PrekeyTally:
+        """Of one device."""
 
     @abstractmethod
     async def rosters(self) -> list[RosterRow]:

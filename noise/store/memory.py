@@ -16,11 +16,17 @@ from noise.store.base import (
     PAGE_ROWS,
     BundleRow,
     CacheRow,
+    DevicesFull,
     EpochRow,
     EpochWrite,
     HistoryRow,
     ManifestRow,
     ManifestWrite,
+    PrekeyPair,
+    PrekeyRow,
+    PrekeysFull,
+    PrekeyTally,
+    PrekeyWrite,
     RosterRow,
     SlotTaken,
     StatementRow,
@@ -29,9 +35,29 @@ from noise.store.base import (
     StoreCorrupt,
     StoreFailed,
 )
-from noise.store.write_checks import check_epoch_write, check_manifest_write, check_roster
+from noise.store.write_checks import check_epoch_write, check_manifest_write, check_prekey_write, check_roster
 
 Cache = dict[bytes, bytes]
+
+
+@dataclass(slots=True)
+class DevicePrekeys:
+    """What one device uploaded. `until_ms`: the last moment at which any of it could have been handed out."""
+
+    last_id: bytes = bytes(8)
+    until_ms: int = 0
+    one_time: dict[bytes, PrekeyRow] = field(default_factory=dict)
+    fallback: PrekeyRow | None = None
+
+    def unexpired(self, now_ms: int) -> list[PrekeyRow]:
+        return sorted(row for row in self.one_time.values() if row.not_after_ms >= now_ms)
+
+    def fallback_at(self, now_ms: int) -> PrekeyRow | None:
+        return self.fallback if self.fallback is not None and self.fallback.not_after_ms >= now_ms else None
+
+    def tally(self, now_ms: int) -> PrekeyTally:
+        fallback = self.fallback_at(now_ms)
+        return PrekeyTally(len(self.unexpired(now_ms)), fallback.not_after_ms if fallback else 0, self.last_id)
 
 
 @dataclass(slots=True)
@@ -49,6 +75,7 @@ class Surviving:
     senders: Cache = field(default_factory=dict)
     acks: Cache = field(default_factory=dict)
     rosters: dict[int, RosterRow] = field(default_factory=dict)
+    prekeys: dict[bytes, DevicePrekeys] = field(default_factory=dict)
     replay_epoch: int = 0
 
 
@@ -161,6 +188,58 @@ class MemoryStore(Store):
         check_roster(row)
         if self._kept.rosters.setdefault(row.version, row) != row:
             raise SlotTaken(f"version {row.version} is another roster")
+
+    async def add_prekeys(self, write: PrekeyWrite) -> PrekeyTally:
+        await self._write("add_prekeys", lambda: self._add_prekeys(write))
+        return self._device_prekeys(write.device).tally(write.now_ms)
+
+    def _add_prekeys(self, write: PrekeyWrite) -> None:
+        check_prekey_write(write)
+        prekeys = self._kept.prekeys
+        device = self._device_prekeys(write.device)
+
+        def is_new(row: PrekeyRow) -> bool:
+            return row.prekey_id > device.last_id and row.not_after_ms >= write.now_ms
+
+        one_time = [row for row in write.one_time if is_new(row)]
+        fallback = write.fallback if write.fallback is not None and is_new(write.fallback) else None
+        stored = [*one_time, *([fallback] if fallback else [])]
+        if not stored:
+            return
+        if len(device.unexpired(write.now_ms)) + len(one_time) > write.one_time_max:
+            raise PrekeysFull(f"a device has at most {write.one_time_max} one-time prekeys")
+        if write.device not in prekeys:
+            surplus = len(prekeys) + 1 - write.devices_max
+            ended = sorted((row.until_ms, key) for key, row in prekeys.items() if row.until_ms < write.now_ms)
+            if len(ended) < surplus:
+                raise DevicesFull(f"{write.devices_max} devices have prekeys, and no more may")
+            for _, key in ended[: max(0, surplus)]:
+                del prekeys[key]
+        device.last_id = max(row.prekey_id for row in stored)
+        device.until_ms = max(device.until_ms, *(row.not_after_ms for row in stored))
+        device.one_time = {row.prekey_id: row for row in (*device.unexpired(write.now_ms), *one_time)}
+        device.fallback = fallback or device.fallback
+        prekeys[write.device] = device
+
+    def _device_prekeys(self, device: bytes) -> DevicePrekeys:
+        return self._kept.prekeys.get(device) or DevicePrekeys()
+
+    async def take_prekey(self, device: bytes, now_ms: int) -> PrekeyPair:
+        await trio.lowlevel.checkpoint()
+        kept = self._device_prekeys(device)
+        fallback = kept.fallback_at(now_ms)
+        taken: list[PrekeyRow] = []
+        if kept.unexpired(now_ms):
+            await self._write("take_prekey", lambda: taken.extend(self._take_prekey(device, now_ms)))
+        return PrekeyPair(taken[0].body if taken else None, fallback.body if fallback else None)
+
+    def _take_prekey(self, device: bytes, now_ms: int) -> list[PrekeyRow]:
+        kept = self._device_prekeys(device)
+        return [kept.one_time.pop(row.prekey_id) for row in kept.unexpired(now_ms)[:1]]
+
+    async def count_prekeys(self, device: bytes, now_ms: int) -> PrekeyTally:
+        await trio.lowlevel.checkpoint()
+        return self._device_prekeys(device).tally(now_ms)
 
     async def rosters(self) -> list[RosterRow]:
         await trio.lowlevel.checkpoint()

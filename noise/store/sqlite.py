@@ -14,10 +14,11 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar, cast
 
 import trio
 
+from noise.store import sqlite_prekeys as prekeys
 from noise.store import sqlite_tables as tables
 from noise.store.base import (
     PAGE_ROWS,
@@ -28,6 +29,10 @@ from noise.store.base import (
     HistoryRow,
     ManifestRow,
     ManifestWrite,
+    PrekeyPair,
+    PrekeyTake,
+    PrekeyTally,
+    PrekeyWrite,
     RosterRow,
     StatementRow,
     Store,
@@ -35,7 +40,7 @@ from noise.store.base import (
     WriteRefused,
 )
 from noise.store.sqlite_file import READERS_MAX, SqliteFile, create_file, translated
-from noise.store.sqlite_writes import Content, log_bytes, write_content
+from noise.store.sqlite_writes import Content, Outcome, log_bytes, write_content
 
 CHECKPOINT_BYTES = 2 << 20
 """Copy the log into the database after about so much: a commit that comes just then waits for 5 to 8 ms.
@@ -71,6 +76,7 @@ class PendingWrite:
     content: Content
     is_done: bool = False
     refusal: WriteRefused | None = None
+    outcome: Outcome = None
 
 
 class SqliteStore(Store):
@@ -137,7 +143,18 @@ class SqliteStore(Store):
     async def add_roster(self, version: int, body_and_signature: bytes) -> None:
         await self._write(RosterRow(version, body_and_signature))
 
-    async def _write(self, content: Content) -> None:
+    async def add_prekeys(self, write: PrekeyWrite) -> PrekeyTally:
+        return cast(PrekeyTally, await self._write(write))
+
+    async def take_prekey(self, device: bytes, now_ms: int) -> PrekeyPair:
+        take = PrekeyTake(device, now_ms)
+        fallback, has_one_time = await self._read(prekeys.select_prekeys, take)
+        return cast(PrekeyPair, await self._write(take)) if has_one_time else PrekeyPair(None, fallback)
+
+    async def count_prekeys(self, device: bytes, now_ms: int) -> PrekeyTally:
+        return await self._read(prekeys.select_tally, device, now_ms)
+
+    async def _write(self, content: Content) -> Outcome:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_sound()
         write = PendingWrite(content)
@@ -148,6 +165,7 @@ class SqliteStore(Store):
                     await self._commit_waiting()
         if write.refusal is not None:
             raise write.refusal
+        return write.outcome
 
     async def _commit_waiting(self) -> None:
         """Commits for all who wait, in the order in which they came. Raises StoreFailed, to all of them in turn."""
@@ -185,7 +203,7 @@ class SqliteStore(Store):
         writer.execute("BEGIN IMMEDIATE")
         for write in group:
             try:
-                heads = write_content(writer, heads, write.content)
+                heads, write.outcome = write_content(writer, heads, write.content)
             except WriteRefused as refusal:
                 write.refusal = refusal
         self._end_transaction(writer)

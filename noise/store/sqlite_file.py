@@ -17,7 +17,15 @@ from pathlib import Path
 
 from noise.protocol.errors import NoiseError
 from noise.store.base import StoreConflict, StoreCorrupt, StoreFailed, StoreLocked, StoreMissing
-from noise.store.sqlite_tables import PAGE_BYTES, RESTORE, check_identity, create_tables, select_heads
+from noise.store.sqlite_tables import (
+    PAGE_BYTES,
+    RESTORE,
+    check_identity,
+    create_tables,
+    select_heads,
+    select_prekey_devices,
+    upgrade_tables,
+)
 
 APPLICATION_ID = int.from_bytes(b"nois", "big")
 """In the file's header, so that `file` and we know whose it is."""
@@ -84,8 +92,10 @@ class SqliteFile:
             self.cut_log()
             check_size(self.writer, path)
             check_identity(self.writer, origin)
+            upgrade_tables(self.writer)
             self.heads = select_heads(self.writer)
             check_epochs(self.writer, self.heads.next_epoch)
+            check_prekey_devices(self.writer)
             self.readers = [stack.enter_context(connected(path)) for _ in range(READERS_MAX)]
             for reader in self.readers:
                 reader.execute("PRAGMA query_only = ON")
@@ -216,6 +226,12 @@ def check_epochs(connection: sqlite3.Connection, next_epoch: int) -> None:
     """Raises StoreCorrupt unless the last epoch is the one that the state names."""
     if number_of(connection, "SELECT coalesce(max(epoch) + 1, 0) FROM epochs") != next_epoch:
         raise StoreCorrupt(f"epochs do not end where the store says, at {next_epoch}: {RESTORE}")
+
+
+def check_prekey_devices(connection: sqlite3.Connection) -> None:
+    """Raises StoreCorrupt unless as many devices have prekeys as the state says: else used ones could come back."""
+    if number_of(connection, "SELECT count(*) FROM prekey_devices") != select_prekey_devices(connection):
+        raise StoreCorrupt(f"devices that had prekeys are missing: {RESTORE}")
 
 
 def cut_log(connection: sqlite3.Connection) -> None:

@@ -33,7 +33,7 @@ from noise.store.base import (
     StoreForeign,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Rises with every change of SCHEMA or of what its columns mean. How the table `state` is read never changes."""
 
 BEYOND = NUMBER_MAX + 1
@@ -78,6 +78,19 @@ CREATE TABLE caches (
 ) WITHOUT ROWID, STRICT;
 """
 
+PREKEY_SCHEMA = """
+CREATE TABLE prekey_devices (
+    device BLOB PRIMARY KEY, until_ms INTEGER NOT NULL, last_id BLOB NOT NULL,
+    fallback_not_after_ms INTEGER NOT NULL, fallback BLOB NOT NULL, checksum BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE INDEX prekey_ends ON prekey_devices (until_ms);
+CREATE TABLE prekeys (
+    device BLOB NOT NULL, prekey_id BLOB NOT NULL, not_after_ms INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (device, prekey_id)
+) WITHOUT ROWID, STRICT;
+"""
+"""What format 2 has more than format 1."""
+
 RESTORE = "restore the store from a copy"
 
 Row = TypeVar("Row")
@@ -102,10 +115,32 @@ def signed(number: int) -> int:
 
 
 def create_tables(connection: sqlite3.Connection, origin: bytes) -> None:
-    connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+    connection.executescript(f"BEGIN; {SCHEMA} {PREKEY_SCHEMA} COMMIT;")
     write_state(connection, b"format", FORMAT.to_bytes(4, "big"))
     write_state(connection, b"origin", origin)
     write_heads(connection, Heads())
+    write_prekey_devices(connection, 0)
+
+
+def upgrade_tables(connection: sqlite3.Connection) -> None:
+    """Makes format 2 out of format 1, all or nothing; leaves any other as it is."""
+    if select_state(connection, b"format") != (1).to_bytes(4, "big"):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in PREKEY_SCHEMA.split(";"):
+        connection.execute(statement)
+    write_prekey_devices(connection, 0)
+    write_state(connection, b"format", FORMAT.to_bytes(4, "big"))
+    connection.execute("COMMIT")
+
+
+def write_prekey_devices(connection: sqlite3.Connection, count: int) -> None:
+    """How many devices have prekeys: counting them would read them all."""
+    write_state(connection, b"prekey devices", count.to_bytes(8, "big"))
+
+
+def select_prekey_devices(connection: sqlite3.Connection) -> int:
+    return int.from_bytes(select_state(connection, b"prekey devices"), "big")
 
 
 def write_state(connection: sqlite3.Connection, key: bytes, value: bytes) -> None:
@@ -132,8 +167,8 @@ def select_heads(connection: sqlite3.Connection) -> Heads:
 def check_identity(connection: sqlite3.Connection, origin: bytes) -> None:
     """Raises StoreCorrupt, StoreForeign."""
     stored_format = int.from_bytes(select_state(connection, b"format"), "big")
-    if stored_format != FORMAT:
-        raise StoreForeign(f"format {stored_format}, and this program reads {FORMAT}: run the program that wrote it")
+    if stored_format not in (1, FORMAT):
+        raise StoreForeign(f"format {stored_format}, and this program reads 1 to {FORMAT}: run the one that wrote it")
     stored_origin = select_state(connection, b"origin")
     if stored_origin != origin:
         raise StoreForeign(

@@ -12,11 +12,16 @@ from noise.store.base import (
     EpochRow,
     EpochWrite,
     ManifestWrite,
+    PrekeyPair,
+    PrekeyTake,
+    PrekeyTally,
+    PrekeyWrite,
     RosterRow,
     SlotTaken,
     StatementRow,
     StoreConflict,
 )
+from noise.store.sqlite_prekeys import take_prekey, write_prekeys
 from noise.store.sqlite_tables import (
     ACKS,
     BEYOND,
@@ -35,20 +40,27 @@ from noise.store.sqlite_tables import (
 )
 from noise.store.write_checks import check_epoch_write, check_manifest_write, check_roster
 
-Content = ManifestWrite | EpochWrite | RosterRow
+Content = ManifestWrite | EpochWrite | RosterRow | PrekeyWrite | PrekeyTake
+Outcome = PrekeyTally | PrekeyPair | None
 
 
-def write_content(connection: sqlite3.Connection, heads: Heads, content: Content) -> Heads:
-    """Stores one write, inside the caller's transaction, and returns the new heads. Raises SlotTaken, StoreConflict."""
+def write_content(connection: sqlite3.Connection, heads: Heads, content: Content) -> tuple[Heads, Outcome]:
+    """Stores one write, inside the caller's transaction; returns the new heads, and what the write is asked for.
+
+    Raises a WriteRefused.
+    """
     match content:
         case ManifestWrite():
             write_manifest(connection, heads, content)
-            return heads
         case EpochWrite():
-            return write_epoch(connection, heads, content)
+            heads = write_epoch(connection, heads, content)
         case RosterRow():
             write_roster(connection, content)
-            return heads
+        case PrekeyWrite():
+            return heads, write_prekeys(connection, content)
+        case PrekeyTake():
+            return heads, take_prekey(connection, content)
+    return heads, None
 
 
 def write_manifest(connection: sqlite3.Connection, heads: Heads, write: ManifestWrite) -> None:
@@ -172,3 +184,7 @@ def log_bytes(content: Content) -> int:
             return PAGE_BYTES * (1 + cache_count) + history_bytes
         case RosterRow():
             return PAGE_BYTES + len(content.body_and_signature)
+        case PrekeyWrite():
+            return PAGE_BYTES * 3 + sum(len(row.body) for row in content.one_time)
+        case PrekeyTake():
+            return PAGE_BYTES

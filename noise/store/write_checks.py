@@ -13,6 +13,7 @@ from noise.store.base import (
     EpochWrite,
     HistoryRow,
     ManifestWrite,
+    PrekeyWrite,
     RosterRow,
     StatementRow,
     StoreConflict,
@@ -20,6 +21,7 @@ from noise.store.base import (
 
 ACTOR_BYTES = 5
 HASH_BYTES = 32
+PREKEY_ID_BYTES = 8
 U32_MAX = 2**32 - 1
 POSITION_MAX = 2**48 - 1
 U64_MAX = 2**64 - 1
@@ -99,6 +101,24 @@ def check_statement(row: StatementRow) -> None:
 
 def check_roster(row: RosterRow) -> None:
     check_number("roster version", row.version)
+
+
+def check_prekey_write(write: PrekeyWrite) -> None:
+    """Raises StoreConflict unless these are prekeys of one device, each with an id of its own."""
+    check_number("now_ms", write.now_ms)
+    if len(write.device) != HASH_BYTES:
+        raise StoreConflict(f"a device of {len(write.device)} bytes")
+    previous = bytes(PREKEY_ID_BYTES)
+    for row in write.one_time:
+        if row.prekey_id <= previous:
+            raise StoreConflict(f"prekey {row.prekey_id.hex()} after {previous.hex()}")
+        previous = row.prekey_id
+    for row in (*write.one_time, *([] if write.fallback is None else [write.fallback])):
+        check_number("not_after_ms", row.not_after_ms)
+        if len(row.prekey_id) != PREKEY_ID_BYTES or not any(row.prekey_id):
+            raise StoreConflict(f"prekey id {row.prekey_id.hex()}")
+    if write.fallback is not None and any(row.prekey_id == write.fallback.prekey_id for row in write.one_time):
+        raise StoreConflict(f"prekey {write.fallback.prekey_id.hex()} is of both kinds")
 
 
 def check_number(name: str, number: int) -> None:

@@ -16,6 +16,7 @@ from noise.web.gateway import Gateway
 from noise.web.health import Health
 from noise.web.history import History
 from noise.web.mailbox import Mailboxes
+from noise.web.prekeys import Prekeys
 from noise.web.problems import handle_errors
 from noise.web.sessions import Sessions
 from noise.web.submit import ANSWER_S, Submissions
@@ -65,6 +66,7 @@ def create_app(gateway: Gateway, *, answer_s: float = ANSWER_S) -> HttpFace:
         Sessions(gateway, tokens),
         Mailboxes(gateway, tokens),
         History(gateway),
+        Prekeys(gateway),
         Health(gateway),
     ):
         face.add_routes(app)

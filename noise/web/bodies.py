@@ -13,14 +13,17 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
 from werkzeug.exceptions import ServiceUnavailable
 
-from noise.protocol.limits import BUNDLE_BYTES_MAX
+from noise.protocol.limits import BUNDLE_BYTES_MAX, PREKEY_UPLOAD_BYTES_MAX
 from noise.web.budget import Budget
 from noise.web.negotiation import Form
 from noise.web.problems import make_problem
 
 BUNDLES_PATH: Final = "/v1/bundles"
+PREKEYS_PATH: Final = "/v1/devices/self/prekeys"
 JSON_FACTOR: Final = 4
-"""A bundle's JSON, in bytes to those of its encoding: 2 at most as programs write it, and room for white space."""
+"""A body's JSON, in bytes to those of its encoding: 2 at most as programs write it, and room for white space."""
+
+_BYTES_MAX_OF_PATH: Final = {BUNDLES_PATH: BUNDLE_BYTES_MAX, PREKEYS_PATH: PREKEY_UPLOAD_BYTES_MAX}
 
 BODY_BYTES_MAX: Final = 16_384
 """Any other request's: an AuthProof with its signature is 300 bytes, 800 as JSON."""
@@ -36,9 +39,10 @@ _BUSY: Final = "too many requests at once: send again later"
 
 def body_bytes_max(path: str, media_type: str) -> int:
     """The largest body that a request may have."""
-    if path != BUNDLES_PATH:
+    bytes_max = _BYTES_MAX_OF_PATH.get(path)
+    if bytes_max is None:
         return BODY_BYTES_MAX
-    return BUNDLE_BYTES_MAX * (JSON_FACTOR if media_type == Form.JSON.value else 1)
+    return bytes_max * (JSON_FACTOR if media_type == Form.JSON.value else 1)
 
 
 class BudgetedBody(TrioBody):

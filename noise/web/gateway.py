@@ -12,6 +12,7 @@ class Gateway(NamedTuple):
     """An open provider. `rosters`: all, in order. `time_ms`: the wall clock.
 
     `public_hosts`: the names, with their ports, by which clients reach it; empty: whatever name they use.
+    `devices_max`: how many devices may have prekeys.
     """
 
     origin: bytes
@@ -20,6 +21,7 @@ class Gateway(NamedTuple):
     rosters: list[SignedRoster]
     time_ms: Callable[[], int]
     public_hosts: frozenset[str] = frozenset()
+    devices_max: int = 1_000_000
 
     def audiences(self, host_header: str) -> Container[str]:
         """The hosts for which a proof may have been made, in a request with this Host header.

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from noise.store.base import EpochWrite, ManifestWrite
+from noise.store.base import EpochWrite, ManifestWrite, PrekeyTake, PrekeyWrite, RosterRow
 from noise.store.memory import MemoryStore
 from noise.store.sqlite import SqliteStore, create_sqlite
 
@@ -41,7 +41,13 @@ class FaultySqliteStore(SqliteStore):
 
 
 def operation_of(content):
-    return {ManifestWrite: "append_manifest", EpochWrite: "commit_epoch"}.get(type(content), "add_roster")
+    return {
+        ManifestWrite: "append_manifest",
+        EpochWrite: "commit_epoch",
+        RosterRow: "add_roster",
+        PrekeyWrite: "add_prekeys",
+        PrekeyTake: "take_prekey",
+    }[type(content)]
 
 
 class MemoryWorld:

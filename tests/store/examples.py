@@ -17,10 +17,14 @@ from noise.store.base import (
     HistoryRow,
     ManifestRow,
     ManifestWrite,
+    PrekeyRow,
+    PrekeyWrite,
     StatementRow,
 )
 
-OPERATIONS = ["append_manifest", "commit_epoch", "add_roster"]
+OPERATIONS = ["append_manifest", "commit_epoch", "add_roster", "add_prekeys"]
+NOW_MS = 1_700_000_000_000
+DAY_MS = 86_400_000
 
 
 def blob(*parts, size=32):
@@ -91,6 +95,21 @@ def make_epoch(epoch, box_count=4, salt=0, **changes):
     return write._replace(**changes)
 
 
+def device(number):
+    return blob("device", number)
+
+
+def make_prekey(number, not_after_ms=NOW_MS + DAY_MS, salt=0):
+    return PrekeyRow(number.to_bytes(8, "big"), not_after_ms, blob("prekey", number, not_after_ms, salt, size=213))
+
+
+def make_upload(numbers=(), fallback=None, owner=0, **changes):
+    """What the device `owner` uploads: one-time prekeys with these ids, and a fallback with that id."""
+    one_time = [make_prekey(number) for number in numbers]
+    write = PrekeyWrite(device(owner), NOW_MS, one_time, None if fallback is None else make_prekey(fallback), 8, 100)
+    return write._replace(**changes)
+
+
 @contextmanager
 def refused(kind):
     """The block raises exactly that error, with its stable code."""
@@ -115,6 +134,7 @@ async def everything(store):
         "senders": await store.sender_cache(limit=10_000),
         "acks": await store.acks(limit=10_000),
         "rosters": await store.rosters(),
+        "prekeys": [await store.count_prekeys(device(number), NOW_MS) for number in range(4)],
     }
 
 
@@ -131,5 +151,7 @@ async def write_one(store, operation, epoch=0, salt=0):
         await store.append_manifest(make_manifest(epoch, salt=salt))
     elif operation == "commit_epoch":
         await store.commit_epoch(make_epoch(epoch, salt=salt))
+    elif operation == "add_prekeys":
+        await store.add_prekeys(make_upload([1, 2], 3, owner=epoch))
     else:
         await store.add_roster(epoch, blob("roster", epoch, salt))

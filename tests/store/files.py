@@ -9,7 +9,7 @@ from pathlib import Path
 
 from noise.store.sqlite import create_sqlite, open_sqlite
 from tests.store.conftest import ORIGIN
-from tests.store.examples import blob, fill, make_manifest, refused
+from tests.store.examples import blob, fill, make_manifest, make_upload, refused
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +21,7 @@ async def make_store(path, epochs=2):
         await fill(store, epochs)
         await store.append_manifest(make_manifest(epochs))
         await store.add_roster(0, blob("roster", size=3000))
+        await store.add_prekeys(make_upload([1, 2], 3))
 
 
 async def open_refused(path, kind, origin=ORIGIN):

@@ -17,7 +17,7 @@ from noise.store.base import (
     StoreConflict,
     StoreFailed,
 )
-from tests.store import test_contract_reads
+from tests.store import test_contract_prekeys, test_contract_reads
 from tests.store.examples import (
     OPERATIONS,
     everything,
@@ -38,7 +38,7 @@ TEST_SECONDS = 20
 
 def test_every_sentence_has_its_test():
     sentences = [line.strip()[2:] for line in Store.__doc__.splitlines() if line.startswith("    - ")]
-    tests = (vars(test_contract_reads) | globals()).items()
+    tests = (vars(test_contract_reads) | vars(test_contract_prekeys) | globals()).items()
     shown = [test.__doc__ for name, test in tests if name.startswith("test_") and callable(test) and test.__doc__]
     assert len(sentences) > 30
     assert sorted(shown) == sorted(sentences)

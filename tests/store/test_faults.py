@@ -8,7 +8,7 @@ import itertools
 import pytest
 import trio
 
-from noise.store.base import EpochWrite, ManifestWrite, RosterRow, StoreFailed
+from noise.store.base import EpochWrite, ManifestWrite, PrekeyWrite, RosterRow, StoreFailed
 from noise.store.memory import MemoryStore
 from tests.store.conftest import operation_of
 from tests.store.examples import (
@@ -18,6 +18,7 @@ from tests.store.examples import (
     fill,
     make_epoch,
     make_manifest,
+    make_upload,
     manifest_row,
     refused,
     write_one,
@@ -33,6 +34,8 @@ def script():
         for lane in (0, 1):
             yield make_manifest(epoch, lane)
         yield make_epoch(epoch, replay_epoch=epoch)
+        yield make_upload([4 * epoch + 1, 4 * epoch + 2], 4 * epoch + 3)
+        yield make_upload([1], owner=epoch + 1)
     yield make_manifest(3, count=0, first_number=9)
 
 
@@ -44,6 +47,8 @@ async def write_to(store, content):
             await store.commit_epoch(content)
         case RosterRow():
             await store.add_roster(*content)
+        case PrekeyWrite():
+            await store.add_prekeys(content)
 
 
 @pytest.mark.parametrize("outcomes", list(itertools.product([False, True], repeat=2)))

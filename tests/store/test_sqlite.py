@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noise.protocol.errors import NoiseError
+from noise.store import sqlite_tables
 from noise.store.base import (
+    PrekeyTally,
     StoreConflict,
     StoreCorrupt,
     StoreFailed,
@@ -28,12 +30,16 @@ from noise.store.base import (
 from noise.store.memory import MemoryStore
 from noise.store.sqlite import CHECKPOINT_BYTES, SqliteStore, create_sqlite, open_sqlite
 from noise.store.sqlite_file import READERS_MAX, check_durability
-from noise.store.sqlite_tables import select_rosters, write_state
+from noise.store.sqlite_tables import select_rosters, select_state, write_state
 from tests.store.conftest import ORIGIN, FaultySqliteStore
 from tests.store.examples import (
+    NOW_MS,
+    device,
     everything,
     make_epoch,
     make_manifest,
+    make_prekey,
+    make_upload,
     refused,
 )
 from tests.store.files import make_store, open_refused, start_child
@@ -96,10 +102,66 @@ async def test_foreign(path):
         caught = await open_refused(path, StoreForeign, origin=bytes(32))
         assert ORIGIN.hex() in caught.value.detail
         with sqlite3.connect(path, isolation_level=None) as connection:
-            write_state(connection, b"format", (2).to_bytes(4, "big"))
+            write_state(connection, b"format", (3).to_bytes(4, "big"))
         connection.close()
         caught = await open_refused(path, StoreForeign)
-        assert "format 2" in caught.value.detail
+        assert "format 3" in caught.value.detail
+
+
+def make_format_1(path):
+    """Turn a closed store without prekeys into one that the version before prekeys made."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("DROP TABLE prekeys")
+    connection.execute("DROP TABLE prekey_devices")
+    connection.execute("DELETE FROM state WHERE key = CAST('prekey devices' AS BLOB)")
+    write_state(connection, b"format", (1).to_bytes(4, "big"))
+    connection.close()
+
+
+async def test_upgrade(path):
+    """A store of format 1 is opened with all that it holds, takes prekeys, and is one of format 2 from then on."""
+    with trio.fail_after(TEST_SECONDS):
+        await make_store(path)
+        async with open_sqlite(path, ORIGIN) as store:
+            before = await everything(store)
+        make_format_1(path)
+        async with open_sqlite(path, ORIGIN) as store:
+            assert await everything(store) == before | {"prekeys": [PrekeyTally(0, 0, bytes(8))] * 4}
+            await store.add_prekeys(make_upload([1]))
+        async with open_sqlite(path, ORIGIN) as store:
+            assert (await store.take_prekey(device(0), NOW_MS)).one_time == make_prekey(1).body
+        connection = sqlite3.connect(path)
+        assert select_state(connection, b"format") == (2).to_bytes(4, "big")
+        connection.close()
+
+
+async def test_upgrade_interrupted(path, monkeypatch):
+    """An upgrade that fails halfway has changed nothing, and the next opening ends it."""
+    with trio.fail_after(TEST_SECONDS):
+        await make_store(path)
+        make_format_1(path)
+        with monkeypatch.context() as patched:
+            patched.setattr(sqlite_tables, "PREKEY_SCHEMA", sqlite_tables.PREKEY_SCHEMA + "; CREATE TABLE prekeys (x)")
+            await open_refused(path, StoreCorrupt)
+        connection = sqlite3.connect(path)
+        assert select_state(connection, b"format") == (1).to_bytes(4, "big")
+        connection.close()
+        async with open_sqlite(path, ORIGIN) as store:
+            await store.add_prekeys(make_upload([1]))
+
+
+async def test_taken_prekeys_leave_the_file(path):
+    """Of a prekey that was taken no copy is left, nor anything of it in the log."""
+    with trio.fail_after(TEST_SECONDS):
+        await create_sqlite(path, ORIGIN)
+        async with open_sqlite(path, ORIGIN) as store:
+            await store.add_prekeys(make_upload([1, 2]))
+        assert make_prekey(1).body in path.read_bytes()
+        async with open_sqlite(path, ORIGIN) as store:
+            assert await store.take_prekey(device(0), NOW_MS) == (make_prekey(1).body, None)
+        content = path.read_bytes()
+        assert make_prekey(1).body not in content
+        assert make_prekey(2).body in content
 
 
 async def test_locked(path):

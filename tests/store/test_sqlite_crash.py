@@ -12,7 +12,7 @@ import trio
 
 from noise.store.sqlite import create_sqlite, open_sqlite
 from tests.store.conftest import ORIGIN
-from tests.store.examples import make_epoch, make_manifest
+from tests.store.examples import NOW_MS, device, make_epoch, make_manifest, make_prekey, make_upload
 from tests.store.files import start_child
 
 TEST_SECONDS = 30
@@ -125,3 +125,40 @@ except NoiseError as error:
         assert (await trio.to_thread.run_sync(maker.communicate))[0] == "store-failed\n"
         assert [entry.name for entry in path.parent.iterdir()] == ["noise.db.lock"]
         await create_sqlite(path, ORIGIN)
+
+
+TAKE_ON = """
+async def main():
+    async with open_sqlite(path, origin) as store:
+        say("open")
+        while (pair := await store.take_prekey(device(0), NOW_MS)).one_time is not None:
+            say(pair.one_time.hex())
+trio.run(main)
+"""
+
+
+def taken_until_killed(path, line_count):
+    """What a child was handed, until it is killed some time after so many."""
+    with start_child(TAKE_ON, path) as taker:
+        lines = [taker.stdout.readline() for _ in range(line_count)]
+        taker.send_signal(signal.SIGKILL)
+        lines += taker.stdout.readlines()
+    return lines[1:]
+
+
+async def test_kill_while_taking(path):
+    """kill -9 at any moment: no prekey is handed out twice, and few are lost."""
+    rng = random.Random()
+    numbers = range(1, 401)
+    with trio.fail_after(TEST_SECONDS):
+        await create_sqlite(path, ORIGIN)
+        async with open_sqlite(path, ORIGIN) as store:
+            await store.add_prekeys(make_upload(numbers, one_time_max=len(numbers)))
+        taken = []
+        for _ in range(4):
+            taken += await trio.to_thread.run_sync(taken_until_killed, path, rng.randrange(2, 60))
+        async with open_sqlite(path, ORIGIN) as store:
+            while (pair := await store.take_prekey(device(0), NOW_MS)).one_time is not None:
+                taken.append(pair.one_time.hex() + "\n")
+        assert len(set(taken)) == len(taken) >= len(numbers) - 4
+        assert set(taken) <= {make_prekey(number).body.hex() + "\n" for number in numbers}

@@ -18,7 +18,7 @@ from noise.store.base import (
 from noise.store.sqlite import create_sqlite, open_sqlite
 from noise.store.sqlite_tables import WALK_ROWS_MAX
 from tests.store.conftest import ORIGIN
-from tests.store.examples import blob, mailboxes, make_cache, make_epoch, refused
+from tests.store.examples import NOW_MS, blob, device, mailboxes, make_cache, make_epoch, refused
 from tests.store.files import make_store, open_refused
 
 TEST_SECONDS = 30
@@ -94,6 +94,9 @@ async def test_damaged_cache(path, damage):
         "UPDATE state SET value = zeroblob(40) WHERE key = CAST('heads' AS BLOB)",
         "DELETE FROM state WHERE key = CAST('origin' AS BLOB)",
         "UPDATE state SET value = CAST('x' AS BLOB) WHERE key = CAST('format' AS BLOB)",
+        "UPDATE state SET value = zeroblob(8) WHERE key = CAST('prekey devices' AS BLOB)",
+        "DELETE FROM state WHERE key = CAST('prekey devices' AS BLOB)",
+        "DELETE FROM prekey_devices",
     ],
 )
 async def test_damaged_state(path, damage):
@@ -105,6 +108,35 @@ async def test_damaged_state(path, damage):
         connection.commit()
         connection.close()
         await open_refused(path, StoreCorrupt)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "last_id = zeroblob(8)",
+        "last_id = CAST(last_id || x'00' AS BLOB)",
+        "until_ms = until_ms + 1",
+        "until_ms = -until_ms",
+        "fallback_not_after_ms = fallback_not_after_ms + 1",
+        "fallback = zeroblob(length(fallback))",
+        "checksum = zeroblob(8)",
+        "device = zeroblob(32)",
+    ],
+)
+async def test_damaged_prekeys(path, damage):
+    """What a store knows of a device's prekeys is the truth or StoreCorrupt: else used ones could come back."""
+    with trio.fail_after(TEST_SECONDS):
+        await make_store(path)
+        connection = sqlite3.connect(path)
+        assert connection.execute(f"UPDATE prekey_devices SET {damage}").rowcount == 1
+        connection.commit()
+        connection.close()
+        owner = bytes(32) if damage.startswith("device") else device(0)
+        async with open_sqlite(path, ORIGIN) as store:
+            with refused(StoreCorrupt):
+                await store.count_prekeys(owner, NOW_MS)
+            with refused(StoreCorrupt):
+                await store.take_prekey(owner, NOW_MS)
 
 
 async def test_missing_rows(path):
@@ -190,6 +222,7 @@ async def read_all(store):
         "statements": lambda: store.statements(3),
         "manifests": lambda: store.manifests(3),
         "bundles of": lambda: store.bundles_of(3, 1),
+        "prekeys": lambda: store.count_prekeys(device(0), NOW_MS),
     }.items():
         try:
             found[name] = await read()

@@ -12,6 +12,7 @@ from noise.protocol.errors import NoiseError, Rejected
 from noise.store.base import StoreCorrupt, StoreFailed
 from noise.web import problems
 from noise.web.app import create_app
+from noise.web.bodies import PREKEYS_PATH
 from noise.web.problems import STATUS_OF_CODE, make_problem, problem_of
 from tests.provider import Device, running_provider
 from tests.web.face import HOST, OCTETS, Face, open_face, problem_code, request_bytes
@@ -19,11 +20,11 @@ from tests.web.live_http import read_answer, read_to_end, serving
 
 NOISE = Path(problems.__file__).parent.parent
 REACHABLE = [
-    *(f"protocol/{name}.py" for name in ("encoding", "envelope", "json_text", "merkle", "signing")),
+    *(f"protocol/{name}.py" for name in ("encoding", "envelope", "json_text", "merkle", "prekeys", "signing")),
     *(f"pipeline/{name}.py" for name in ("assembly", "catchup", "epoch_log", "fanout", "inbox", "reissue", "slots")),
     "store/base.py",
-    *(f"web/{name}.py" for name in ("auth", "history", "health", "mailbox", "negotiation", "query", "sessions")),
-    *(f"web/{name}.py" for name in ("submit", "tokens")),
+    *(f"web/{name}.py" for name in ("auth", "history", "health", "mailbox", "negotiation", "prekeys", "query")),
+    *(f"web/{name}.py" for name in ("sessions", "submit", "tokens")),
 ]
 """The files whose refusals a handler can pass on."""
 
@@ -95,10 +96,11 @@ async def test_there_are_no_other_routes(tmp_path: Path) -> None:
             rules = {
                 (rule.rule, *sorted(rule.methods or ())) for rule in create_app(provider.gateway).url_map.iter_rules()
             }
-        posts = {(path, "POST") for path in ("/v1/bundles", "/v1/challenges", "/v1/sessions")}
+        posts = {(path, "POST") for path in ("/v1/bundles", "/v1/challenges", "/v1/sessions", PREKEYS_PATH)}
         paths = ("/v1/mailbox", "/v1/checkpoint", "/v1/roster", "/v1/rosters", "/healthz", "/readyz")
         logs = ("/v1/log/consistency", "/v1/log/inclusion", "/v1/log/records/<epoch>")
-        assert rules == posts | {(path, "GET", "HEAD") for path in (*paths, *logs)}
+        devices = ("/v1/devices/<device>/prekey", "/v1/devices/<device>/prekeys")
+        assert rules == posts | {(path, "GET", "HEAD") for path in (*paths, *logs, *devices)}
 
 
 async def test_framework_refuses_in_the_same_form(tmp_path: Path) -> None:
