@@ -114,6 +114,20 @@ class ChallengeFrame(NamedTuple):
     server_ms: U64
 
 
+CHALLENGE = struct_codec(ChallengeFrame)
+"""The same over HTTP, without a type."""
+
+
+class Session(NamedTuple):
+    """Over HTTP: what `Authorization: Bearer` takes, in unpadded base64url, and for how long."""
+
+    token: Bytes32
+    life_ms: U32
+
+
+SESSION = struct_codec(Session)
+
+
 class AuthFrame(NamedTuple):
     proof: Annotated[SignedAuthProof, SIGNED_AUTH_PROOF]
     cursor: Annotated[Cursor, CURSOR]

@@ -57,3 +57,15 @@ CONNECTION_RECIPIENT_IDS_MAX = 4096
 
 CHALLENGE_MS = 60_000
 """Life of an authentication challenge, single use."""
+
+PREKEYS_IN_UPLOAD_MAX = 128
+"""Prekeys in one upload: each costs the server a signature check before it can refuse, 15 ms in all."""
+
+PREKEY_UPLOAD_BYTES_MAX = 32 << 10
+"""An encoded upload: 128 prekeys of 213 bytes."""
+
+PREKEYS_MAX = 256
+"""One-time prekeys that a server keeps for a device: 64 KiB of its disk, and four hours at one a minute."""
+
+PREKEY_LIFE_MS = 90 * 24 * 3600 * 1000
+"""How far ahead a prekey's end may lie: what a device left behind that never came back is dropped then."""

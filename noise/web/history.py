@@ -3,7 +3,7 @@
 Must not know: who asks; what came in which mailbox. Nothing that is not committed yet is ever shown.
 """
 
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import trio
 from quart import Response
@@ -12,19 +12,18 @@ from quart_trio import QuartTrio
 from noise.pipeline.batches import CommittedEpoch
 from noise.protocol.delta import (
     DELTA_SHARED,
-    SIGNED_HEAD,
     SIGNED_ROSTER,
     DeltaShared,
     SignedHead,
     SignedRoster,
 )
-from noise.protocol.encoding import HASHES, Bytes32, Bytes64, Codec, Hashes, Text, embedded, list_of, struct_codec
+from noise.protocol.encoding import HASHES, Codec
 from noise.protocol.errors import Rejected
-from noise.protocol.frames import SIGNED_MANIFEST, SignedManifest
+from noise.protocol.frames import SignedManifest
 from noise.protocol.identifiers import Role
 from noise.protocol.json_text import parse_decimal
+from noise.protocol.log_pages import EPOCH_STATEMENTS, INCLUSION, ROSTERS, EpochStatements, Inclusion, SignedOpen
 from noise.protocol.merkle import NodeSource, consistency_proof, inclusion_proof
-from noise.protocol.statements import EPOCH_OPEN, EPOCH_RECORD
 from noise.store.base import StatementRow, StoreCorrupt
 from noise.web.gateway import Gateway
 from noise.web.negotiation import Form, answer_encoded, answer_form
@@ -34,38 +33,8 @@ _PROOFS_AT_ONCE = 4  # far fewer than the blocks that the log keeps loaded, or t
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-class Inclusion(NamedTuple):
-    """Leaf `epoch` of the log, and its RFC 9162 inclusion proof in the tree of the size that was asked for."""
-
-    leaf_hash: Bytes32
-    proof: Hashes
-
-
-class SignedOpen(NamedTuple):
-    body: Annotated[bytes, embedded(EPOCH_OPEN)]
-    signature: Bytes64
-
-
-SIGNED_OPEN = struct_codec(SignedOpen)
-
-
-class EpochStatements(NamedTuple):
-    """An epoch as its actors signed it.
-
-    `note`: the checkpoint of size epoch + 1. The manifests, the heads and the sequencer's statement, in this order, are
-    the leaves of the record's `statements_root`.
-    """
-
-    record: Annotated[bytes, embedded(EPOCH_RECORD)]
-    note: Text
-    manifests: Annotated[tuple[SignedManifest, ...], list_of(SIGNED_MANIFEST)]
-    heads: Annotated[tuple[SignedHead, ...], list_of(SIGNED_HEAD)]
-    opened: Annotated[SignedOpen, SIGNED_OPEN]
-
-
-INCLUSION: Codec[Inclusion] = struct_codec(Inclusion)
-EPOCH_STATEMENTS: Codec[EpochStatements] = struct_codec(EpochStatements)
-ROSTERS: Codec[tuple[SignedRoster, ...]] = list_of(SIGNED_ROSTER)
+_INCLUSION: Codec[Inclusion] = INCLUSION
+_EPOCH_STATEMENTS: Codec[EpochStatements] = EPOCH_STATEMENTS
 _ROSTER: Codec[SignedRoster] = SIGNED_ROSTER
 _SHARED: Codec[DeltaShared] = DELTA_SHARED
 
@@ -128,7 +97,7 @@ class History:
         async with self._proving:
             node = await self._nodes_around(epoch, size - 1)
             inclusion = Inclusion(node(0, epoch), tuple(inclusion_proof(node, epoch, size)))
-        return await _answer_for_ever(INCLUSION, INCLUSION.encode(inclusion), form)
+        return await _answer_for_ever(_INCLUSION, _INCLUSION.encode(inclusion), form)
 
     async def get_record(self, epoch: str) -> Response:
         """An epoch's record, checkpoint, and all that its actors signed."""
@@ -152,7 +121,7 @@ class History:
             tuple(SignedHead(*signed) for signed in _signed_by(Role.OUTBOX, statements)),
             SignedOpen(*opened[0]),
         )
-        return await _answer_for_ever(EPOCH_STATEMENTS, EPOCH_STATEMENTS.encode(found), form)
+        return await _answer_for_ever(_EPOCH_STATEMENTS, _EPOCH_STATEMENTS.encode(found), form)
 
     def _view(self) -> CommittedEpoch:
         """What clients may see. Raises Rejected."""

@@ -4,18 +4,20 @@ Must not know: what a token opens.
 """
 
 from http import HTTPStatus
-from typing import NamedTuple
 
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from noise.protocol.encoding import U32, Bytes32, Codec, struct_codec
+from noise.protocol.encoding import Codec
 from noise.protocol.frames import (
     AUTH_PROOF,
+    CHALLENGE,
     PURPOSE_SESSION,
+    SESSION,
     SIGNED_AUTH_PROOF,
     AuthProof,
     ChallengeFrame,
+    Session,
     SignedAuthProof,
 )
 from noise.protocol.limits import CHALLENGE_MS
@@ -25,16 +27,8 @@ from noise.web.negotiation import Form, answer_encoded, answer_form, body_form, 
 from noise.web.query import read_query
 from noise.web.tokens import TOKEN_MS, Challenges, Tokens
 
-
-class Session(NamedTuple):
-    """What `Authorization: Bearer` takes, in unpadded base64url, and for how long."""
-
-    token: Bytes32
-    life_ms: U32
-
-
-CHALLENGE: Codec[ChallengeFrame] = struct_codec(ChallengeFrame)
-SESSION: Codec[Session] = struct_codec(Session)
+_CHALLENGE: Codec[ChallengeFrame] = CHALLENGE
+_SESSION: Codec[Session] = SESSION
 _SIGNED: Codec[SignedAuthProof] = SIGNED_AUTH_PROOF
 _PROOF: Codec[AuthProof] = AUTH_PROOF
 
@@ -57,7 +51,7 @@ class Sessions:
         form = answer_form(Form.JSON)
         now_ms = self._gateway.time_ms()
         challenge = ChallengeFrame(self._gateway.origin, self._challenges.issue(now_ms), CHALLENGE_MS, now_ms)
-        return await answer_encoded(CHALLENGE, CHALLENGE.encode(challenge), form, HTTPStatus.CREATED)
+        return await answer_encoded(_CHALLENGE, _CHALLENGE.encode(challenge), form, HTTPStatus.CREATED)
 
     async def post_session(self) -> Response:
         """201 and a token, for a proof whose audience is one of our hosts. Spends the challenge in any case."""
@@ -76,4 +70,4 @@ class Sessions:
             now_ms=now_ms,
         )
         session = Session(self._tokens.issue(device_id, now_ms), TOKEN_MS)
-        return await answer_encoded(SESSION, SESSION.encode(session), form, HTTPStatus.CREATED)
+        return await answer_encoded(_SESSION, _SESSION.encode(session), form, HTTPStatus.CREATED)

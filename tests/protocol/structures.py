@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import noise.protocol
 from noise.protocol import encoding, frames
 from noise.protocol.encoding import Codec, StructCodec
+from noise.protocol.errors import DecodeError
 from noise.protocol.history import KIND_DEVICE, MAILBOX_STATE, STATUS_ACTIVE
 from noise.protocol.identifiers import NO_EPOCH
 from noise.protocol.statements import ROSTER, RosterEntry
@@ -56,7 +57,18 @@ def values(codec: Codec[Any]) -> st.SearchStrategy[Any]:
         return _generic(codec).map(
             lambda state: state._replace(kind=KIND_DEVICE, status=STATUS_ACTIVE, until_epoch=NO_EPOCH, target=bytes(32))
         )
+    if isinstance(codec, StructCodec) and codec._check is not None:
+        return _generic(codec).filter(lambda value: _passes(codec, value))
     return _generic(codec)
+
+
+def _passes(codec: StructCodec[Any], value: Any) -> bool:
+    """Whether the structure's own rule lets the value through."""
+    try:
+        codec.decode(codec.encode(value))
+    except DecodeError:
+        return False
+    return True
 
 
 def _generic(codec: Codec[Any]) -> st.SearchStrategy[Any]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noise.protocol import envelope, history, statements
-from noise.protocol.encoding import Codec, StructCodec, _List, _Opaque, _Text, _UInt, _Vec
+from noise.protocol.encoding import Codec, StructCodec, _List, _Opaque, _Optional, _Text, _UInt, _Vec
 from noise.protocol.errors import DecodeError
 from noise.protocol.json_text import encode_json, parse_json
 from tests.protocol.structures import CODECS, STRUCTS, damaged, damaged_json, record_type_of, values
@@ -52,8 +52,8 @@ def test_record_types_are_unique() -> None:
         if name.endswith("_LEAF") and isinstance(value, bytes)
     }
     numbers = [*types.values(), *leaves.values()]
-    assert len(set(numbers)) == len(numbers) == 12 + 5
-    assert sorted(types.values()) == list(range(1, 13))
+    assert len(set(numbers)) == len(numbers) == 16 + 5
+    assert sorted(types.values()) == [*range(1, 13), *range(24, 28)]
 
 
 @every_codec
@@ -146,6 +146,8 @@ def misfits(codec: Codec[Any], value: Any) -> list[Any]:
         case _List():
             item = value[0] if value else some_value(codec._item)
             return [(item, misfit, item) for misfit in misfits(codec._item, item)]
+        case _Optional():
+            return misfits(codec._item, some_value(codec._item) if value is None else value)
         case StructCodec():
             return [
                 value._replace(**{name: misfit})

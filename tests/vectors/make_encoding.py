@@ -281,15 +281,26 @@ def example(codec: Codec[Any], numbers: "count[int]") -> Any:
 def structure_vectors() -> dict[str, Any]:
     described = {}
     for name, codec in STRUCTS.items():
-        if not name.startswith("follower.") and not name.endswith("Frame"):  # the follower's are a client's own storage
+        is_stored = name.startswith("follower.")  # these are a client's own
+        if not is_stored and not name.endswith("Frame") and not is_evidence(codec):
             value = example(codec, count(1))
-            described[name] = {
-                "record_type": record_type_of(codec),
-                "fields": {field: describe(part) for field, part in codec._fields},
+            described[name] = layout(codec) | {
                 "json": encode_json(codec.to_json(value)).decode(),
                 "encoded": codec.encode(value),
             }
     return described
+
+
+def layout(codec: StructCodec[Any]) -> dict[str, Any]:
+    return {
+        "record_type": record_type_of(codec),
+        "fields": {field: describe(part) for field, part in codec._fields},
+    }
+
+
+def is_evidence(codec: StructCodec[Any]) -> bool:
+    """One of the large structures of which `make_evidence` has examples."""
+    return codec.cls.__module__.startswith("noise.protocol.evidence.")
 
 
 def vectors() -> dict[str, Any]:
@@ -307,7 +318,12 @@ def vectors() -> dict[str, Any]:
         "refused": [{"codec": name, "encoded": encoded} for name, encoded in REFUSED],
         "refused_json": [{"codec": name, "json": text} for name, text in REFUSED_JSON],
     }
-    return {"encoding.json": readable(content), "structures.json": readable(structure_vectors())}
+    evidence = {name: layout(codec) for name, codec in STRUCTS.items() if is_evidence(codec)}
+    return {
+        "encoding.json": readable(content),
+        "structures.json": readable(structure_vectors()),
+        "structures_evidence.json": readable(evidence),
+    }
 
 
 if __name__ == "__main__":

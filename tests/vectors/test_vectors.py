@@ -10,7 +10,7 @@ import pytest
 
 from tests.vectors import golden
 
-FILE_BYTES_MAX = 60_000
+FILE_BYTES_MAX = 80_000
 MAKERS = golden.makers()
 
 

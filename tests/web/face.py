@@ -17,8 +17,10 @@ from noise.protocol.envelope import Bundle
 from noise.protocol.follower import Follower, Step, new_lists
 from noise.protocol.frames import (
     AUTH_PROOF,
+    CHALLENGE,
     PURPOSE_SESSION,
     RECEIPT,
+    SESSION,
     SIGNED_AUTH_PROOF,
     AuthProof,
     ChallengeFrame,
@@ -28,7 +30,6 @@ from noise.protocol.frames import (
 from noise.protocol.json_text import base64url
 from noise.web.app import create_app
 from noise.web.problems import STATUS_OF_CODE
-from noise.web.sessions import CHALLENGE, SESSION
 from tests.provider import Device, Provider, running_provider
 from tests.web.live_http import Answer, Live, serving
 

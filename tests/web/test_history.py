@@ -16,6 +16,7 @@ from noise.protocol.delta import SIGNED_ROSTER, SignedRoster
 from noise.protocol.encoding import HASHES, Codec
 from noise.protocol.errors import ProofError
 from noise.protocol.identifiers import Actor, Role, parse_actor
+from noise.protocol.log_pages import EPOCH_STATEMENTS, INCLUSION, ROSTERS, EpochStatements
 from noise.protocol.merkle import check_consistency, check_inclusion, leaf_hash, tree_root
 from noise.protocol.signing import Signed
 from noise.protocol.statements import (
@@ -33,7 +34,6 @@ from noise.protocol.statements import (
     statement_leaf_hash,
     verify_statement,
 )
-from noise.web.history import EPOCH_STATEMENTS, INCLUSION, ROSTERS, EpochStatements
 from tests.provider import Device
 from tests.web.face import JSON, OCTETS, Face, open_face, problem_code
 

@@ -1,0 +1,45 @@
+"""What a provider shows of its committed log to anybody who asks: the structures of its HTTP answers.
+
+Knows nothing of HTTP, and trusts nothing: whoever reads an answer checks it against what it has verified.
+"""
+
+from typing import Annotated, NamedTuple
+
+from noise.protocol.delta import SIGNED_HEAD, SIGNED_ROSTER, SignedHead, SignedRoster
+from noise.protocol.encoding import Bytes32, Bytes64, Codec, Hashes, Text, embedded, list_of, struct_codec
+from noise.protocol.frames import SIGNED_MANIFEST, SignedManifest
+from noise.protocol.statements import EPOCH_OPEN, EPOCH_RECORD
+
+
+class Inclusion(NamedTuple):
+    """Leaf `epoch` of the log, and its RFC 9162 inclusion proof in the tree of the size that was asked for."""
+
+    leaf_hash: Bytes32
+    proof: Hashes
+
+
+class SignedOpen(NamedTuple):
+    body: Annotated[bytes, embedded(EPOCH_OPEN)]
+    signature: Bytes64
+
+
+SIGNED_OPEN = struct_codec(SignedOpen)
+
+
+class EpochStatements(NamedTuple):
+    """An epoch as its actors signed it.
+
+    `note`: the checkpoint of size epoch + 1. The manifests, the heads and the sequencer's statement, in this order, are
+    the leaves of the record's `statements_root`.
+    """
+
+    record: Annotated[bytes, embedded(EPOCH_RECORD)]
+    note: Text
+    manifests: Annotated[tuple[SignedManifest, ...], list_of(SIGNED_MANIFEST)]
+    heads: Annotated[tuple[SignedHead, ...], list_of(SIGNED_HEAD)]
+    opened: Annotated[SignedOpen, SIGNED_OPEN]
+
+
+INCLUSION = struct_codec(Inclusion)
+EPOCH_STATEMENTS = struct_codec(EpochStatements)
+ROSTERS: Codec[tuple[SignedRoster, ...]] = list_of(SIGNED_ROSTER)
