@@ -18,6 +18,10 @@ class Changed:
         event, self._event = self._event, trio.Event()
         event.set()
 
+    def next(self) -> trio.Event:
+        """What the next `notify` sets: to begin to wait before doing something that takes time."""
+        return self._event
+
     async def wait(self) -> None:
         """Until the next `notify`."""
         await self._event.wait()

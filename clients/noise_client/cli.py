@@ -1,4 +1,4 @@
-"""The `noise-client` command: make a device, send lines, listen.
+"""The `noise-client` command: make a device, send lines, listen, compare with peers.
 
 Knows nothing of how messages travel: it is an application of the SDK like any other. Standard output carries results
 only, one JSON line each, written when they are there; everything for a person goes to standard error.
@@ -7,7 +7,6 @@ only, one JSON line each, written when they are there; everything for a person g
 import argparse
 import math
 import os
-import re
 import select
 import signal
 import sys
@@ -16,82 +15,44 @@ from contextlib import suppress
 
 import trio
 
-from noise.protocol.errors import DecodeError, NoiseError, ProviderMisbehaved, Rejected
-from noise.protocol.identifiers import format_id, parse_id
+from noise.protocol.errors import NoiseError, ProviderMisbehaved, Rejected
+from noise.protocol.identifiers import format_id
 from noise.protocol.json_text import base64url, encode_json
 from noise.protocol.limits import MESSAGE_BYTES_MAX
+from noise.protocol.sealing import PAYLOAD_BODY_BYTES_MAX
+from noise_client.cli_arguments import parse_arguments, parse_ids
+from noise_client.cli_gossip import run_export, run_import, run_proofs, serve_and_dial
+from noise_client.cli_verdicts import ProofFiles, describe, judgement_json
 from noise_client.client import Client, open_client
-from noise_client.errors import lone_exception, raise_alone
+from noise_client.errors import DeadlineExceeded, lone_exception, raise_alone
 from noise_client.sending import Receipt, Sending
+from noise_client.settings import Settings
 from noise_client.states import ClientState
-from noise_client.trust_store import Delivery
+from noise_client.trust_store import Delivery, Seal
 from noise_client.trust_store_sqlite import create_device_file
+from noise_client.verdicts import FINE, Verdict
 
 OK, FAILED, USAGE, REFUSED, MISBEHAVED, TIMED_OUT, SIGPIPE_STATUS = 0, 1, 2, 3, 4, 5, 128 + signal.SIGPIPE
 
 _LINES_WAITING_MAX = 4096
 _READ_BYTES = 65_536
+_LAST_WORDS_S = 10.0
 _STDIN, _STDOUT = 0, 1
-_DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{42}")
 _USAGE_CODES = frozenset({"bad-id", "bad-url"})
-
-_DESCRIPTION = """\
-Send and receive through a noise provider that nobody has to trust: what is printed was verified.
-
-  noise-client new --device alice.device
-  noise-client new --device bob.device
-  noise-client listen --device bob.device --server http://127.0.0.1:8080 --count 1
-  echo hello | noise-client send --device alice.device --server http://127.0.0.1:8080 --to BOB_ID
-"""
-
-_EPILOG = """\
-A device file holds a key, all that the device trusts, what it still has to send, and what it has not printed yet. It
-belongs to one process at a time. The first provider that proves itself is pinned in it, or the one of --origin.
-
-exit status:
-  0  done                      4  the provider misbehaved: the evidence is in the device file
-  1  failed                    5  --timeout-s passed first
-  2  wrong usage               130, 143  stopped by SIGINT, SIGTERM
-  3  the provider refused some lines; the others were sent
-"""
-
-_SEND = """\
-Send standard input, one message a line, to some devices; and to oneself, as every message.
-
-Lines are sent as they come, without waiting for each other's receipts. For each verified receipt a JSON line is
-printed, in the order of the lines: {"seq": 32 hex digits, "epoch": number, "recipients": [ids]}. At the end of the
-input all receipts are waited for, as long as it takes: a provider that is down is tried again and again.
-
-Lines without a receipt wait in the device file, whatever ends the command. The next `send` with that device sends them
-first, and prints their receipts first; `noise-client send ... </dev/null` sends nothing else.
-
-examples:
-  echo hello | noise-client send --device alice.device --server http://127.0.0.1:8080 --to BOB_ID
-  tail -f log | noise-client send --device alice.device --server https://noise.example --to BOB_ID CAROL_ID
-"""
-
-_LISTEN = """\
-Print verified messages, one JSON line each, in the provider's order: {"seq", "epoch", "sender", "text"}.
-
-`text` is the message as UTF-8; one that is not UTF-8 has replacement characters in `text`, and its bytes in "base64"
-(base64url without padding). Each message is printed once: those of a line that was not written completely come again.
-Without --count it goes on until it is stopped, also over restarts of the provider.
-
-examples:
-  noise-client listen --device bob.device --server http://127.0.0.1:8080
-  noise-client listen --device bob.device --server http://127.0.0.1:8080 --count 10 --timeout-s 60 | jq -r .text
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    parsed = _parse(arguments)
+    parsed = parse_arguments(arguments)
     try:
         if parsed.command == "new":
             device = create_device_file(parsed.device)
             print(format_id(device.device_id), flush=True)
             return OK
-        work = _send if parsed.command == "send" else _listen
+        offline = {"export": run_export, "import": run_import, "proofs": run_proofs}
+        if parsed.command in offline:
+            return offline[parsed.command](parsed)
+        work = {"send": _send, "listen": _listen, "gossip": _gossip}[parsed.command]
         return trio.run(_run, parsed, work)
     except BrokenPipeError:
         with suppress(OSError):
@@ -112,80 +73,36 @@ def _explain(error: NoiseError | OSError, parsed: argparse.Namespace) -> str:
     return " ".join(str(error).split())
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("noise-client", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=layout)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    new = commands.add_parser(
-        "new",
-        help="make a device file, and print the device's id",
-        description="Make a device file, which must not exist yet, and print the device's id and nothing else.",
-    )
-    send = commands.add_parser(
-        "send", help="send standard input, one message a line", description=_SEND, formatter_class=layout
-    )
-    listen = commands.add_parser(
-        "listen", help="print what the device receives", description=_LISTEN, formatter_class=layout
-    )
-    for command in (new, send, listen):
-        command.add_argument("--device", required=True, metavar="FILE", help="the device file")
-    for command in (send, listen):
-        command.add_argument(
-            "--server", required=True, metavar="URL", help="http://HOST:PORT of the provider, or https"
-        )
-        command.add_argument("--origin", metavar="ID", help="the provider's id; else the first one seen is pinned")
-        command.add_argument("--timeout-s", type=_positive(float), metavar="S", help="give up after this many seconds")
-    send.add_argument("--to", required=True, nargs="+", metavar="ID", help="ids of the devices that shall receive it")
-    listen.add_argument("--count", type=_positive(int), metavar="N", help="stop after N messages were printed")
-    listen.add_argument("--own", action="store_true", help="print also what this device sent itself")
-    return parser.parse_args([_shield_id(text) for text in (sys.argv[1:] if arguments is None else arguments)])
-
-
-def _shield_id(text: str) -> str:
-    """One id in 64 begins with a dash; argparse takes for a value what has a space in it, which `_parse_ids` strips."""
-    return " " + text if _DASHED_ID.fullmatch(text) else text
-
-
-def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = kind(text)
-        if not 0 < number < math.inf:
-            raise ValueError
-        return number
-
-    parse.__name__ = "positive number"  # what argparse calls it in its complaint
-    return parse
-
-
-def _parse_ids(texts: Sequence[str], option: str) -> list[bytes]:
-    try:
-        return [parse_id(text.strip()) for text in texts]
-    except DecodeError:
-        raise NoiseError(
-            f"{option} takes ids, of 43 characters each, as `noise-client new` prints them", code="bad-id"
-        ) from None
-
-
 Work = Callable[[argparse.Namespace, Client, "_Terminal"], Awaitable[int]]
 
 
 async def _run(parsed: argparse.Namespace, work: Work) -> int:
     """Open the client and work, until it is done, a signal comes or time is up."""
-    origin = _parse_ids([parsed.origin], "--origin")[0] if parsed.origin else None
+    origin = parse_ids([parsed.origin], "--origin")[0] if parsed.origin else None
     stopped_by: list[int] = []
     status = TIMED_OUT
     client: Client | None = None
     terminal = _Terminal(f"noise-client {parsed.command}")
+    files = ProofFiles(parsed.device, f"noise-client {parsed.command}")
     try:
         with trio.move_on_after(parsed.timeout_s if parsed.timeout_s else math.inf):
             async with trio.open_nursery() as nursery:
                 await nursery.start(_stop_on_signal, nursery.cancel_scope, stopped_by)
-                async with open_client(parsed.server, parsed.device, origin=origin) as client:
+                settings = Settings(seal=not parsed.unsealed)
+                async with open_client(parsed.server, parsed.device, origin=origin, settings=settings) as client:
                     nursery.start_soon(_show_states, client, terminal)
+                    nursery.start_soon(_show_verdicts, client, files, terminal)
                     try:
+                        await serve_and_dial(client, parsed.gossip_listen, parsed.gossip, nursery)
                         status = await work(parsed, client, terminal)
+                    except ProviderMisbehaved:
+                        if parsed.gossip or parsed.gossip_listen:
+                            await _wait_exposed(client)
+                        raise
                     finally:
                         terminal.clear()
+                        with trio.CancelScope(shield=True):
+                            files.write(await client.proofs())
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         error = lone_exception(group)
@@ -200,6 +117,8 @@ async def _run(parsed: argparse.Namespace, work: Work) -> int:
             f"noise-client {parsed.command}: {unsent} messages wait in {parsed.device}; the next send sends them",
             file=sys.stderr,
         )
+    if client is not None and client.verdict.verdict is Verdict.EXPOSED:
+        return MISBEHAVED
     return 128 + stopped_by[0] if stopped_by else status
 
 
@@ -211,6 +130,14 @@ async def _stop_on_signal(scope: trio.CancelScope, stopped_by: list[int], task_s
             scope.cancel()
 
 
+async def _wait_exposed(client: Client) -> None:
+    """What we refused a peer may turn into a proof: there is a link, so give it a moment."""
+    with trio.move_on_after(_LAST_WORDS_S):
+        async for judgement in client.verdicts():
+            if judgement.verdict is Verdict.EXPOSED:
+                return
+
+
 async def _show_states(client: Client, terminal: "_Terminal") -> None:
     async for state in client.states():
         if state is ClientState.BACKOFF and client.last_problem:
@@ -219,14 +146,31 @@ async def _show_states(client: Client, terminal: "_Terminal") -> None:
             terminal.show(state.value)
 
 
+async def _show_verdicts(client: Client, files: ProofFiles, terminal: "_Terminal") -> None:
+    """Say what changes, and write what is proven at once: the command may not live to its end."""
+    async for judgement in client.verdicts():
+        if judgement != FINE:
+            terminal.clear()
+            files.say(describe(judgement))
+            files.write(await client.proofs())
+
+
+async def _gossip(_: argparse.Namespace, client: Client, terminal: "_Terminal") -> int:
+    async for judgement in client.verdicts():
+        terminal.clear()
+        await _write(encode_json(judgement_json(judgement)) + b"\n")
+    return OK
+
+
 async def _send(parsed: argparse.Namespace, client: Client, terminal: "_Terminal") -> int:
-    to = _parse_ids(parsed.to, "--to")
+    to = parse_ids(parsed.to, "--to")
     earlier = client.unsent()
     put, taken = trio.open_memory_channel[Sending](_LINES_WAITING_MAX)
     printer = _ReceiptPrinter(parsed, terminal)
     problems: list[NoiseError] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_read_lines, client, to, put, problems)
+        bytes_max = MESSAGE_BYTES_MAX if parsed.unsealed else PAYLOAD_BODY_BYTES_MAX
+        nursery.start_soon(_read_lines, client, to, put, problems, bytes_max)
         for sending in earlier:
             await printer.add(sending)
         with taken:
@@ -243,6 +187,8 @@ async def _send(parsed: argparse.Namespace, client: Client, terminal: "_Terminal
                     break
                 await printer.add(sending)
     await printer.flush()
+    with suppress(DeadlineExceeded):  # or nobody would compare the last receipts with what is delivered
+        await client.wait_settled(deadline_s=_LAST_WORDS_S)
     if problems:
         raise problems[0]
     return REFUSED if printer.refused_count else OK
@@ -278,7 +224,11 @@ class _ReceiptPrinter:
 
 
 async def _read_lines(
-    client: Client, to: list[bytes], put: "trio.MemorySendChannel[Sending]", problems: list[NoiseError]
+    client: Client,
+    to: list[bytes],
+    put: "trio.MemorySendChannel[Sending]",
+    problems: list[NoiseError],
+    bytes_max: int,
 ) -> None:
     """Queue each line of standard input as it comes. Empty lines are messages, and so is a last one without an end.
 
@@ -289,11 +239,11 @@ async def _read_lines(
         while True:
             chunk = await trio.to_thread.run_sync(os.read, _STDIN, _READ_BYTES, abandon_on_cancel=True)
             *lines, rest = (rest + chunk).split(b"\n")
-            if rest and (not chunk or len(rest) > MESSAGE_BYTES_MAX):
+            if rest and (not chunk or len(rest) > bytes_max):
                 lines.append(rest)
             for line in lines:
-                if len(line) > MESSAGE_BYTES_MAX:
-                    detail = f"a line has more than {MESSAGE_BYTES_MAX} bytes: split it; no line after it was read"
+                if len(line) > bytes_max:
+                    detail = f"a line has more than {bytes_max} bytes: split it; no line after it was read"
                     problems.append(NoiseError(detail, code="line-too-long"))
                     return
                 await put.send(await client.send_soon(to, line, deadline_s=math.inf))
@@ -324,6 +274,8 @@ def _delivery_line(delivery: Delivery) -> bytes:
     shown = {"seq": delivery.seq.hex(), "epoch": delivery.epoch, "sender": format_id(delivery.sender), "text": text}
     if text.encode() != delivery.data:
         shown["base64"] = base64url(delivery.data)
+    if delivery.seal is not Seal.OPENED:
+        shown["seal"] = delivery.seal.name.lower()
     return encode_json(shown) + b"\n"
 
 

@@ -18,20 +18,28 @@ from contextlib import asynccontextmanager
 import trio
 
 from noise.protocol.errors import NoiseError, ProviderMisbehaved
-from noise.protocol.identifiers import parse_id
+from noise.protocol.evidence.material import EvidenceUnavailable
+from noise.protocol.evidence.testimony import TESTIMONY, testify
+from noise.protocol.identifiers import parse_id, parse_seq
 from noise.protocol.push_session import CloseCode
+from noise.protocol.sealing import PAYLOAD_DATA
 from noise_client.backoff import Backoff
 from noise_client.connection import Connection
 from noise_client.device import Device
 from noise_client.errors import ClientClosed, LinkError, TrustStoreError, deadline, lone_exception, raise_alone
+from noise_client.evidence_store import KeptProof
 from noise_client.link import Address, open_link, parse_url
+from noise_client.provider_http import open_http
 from noise_client.receiving import Incoming
+from noise_client.reproducing import reproduce
 from noise_client.sending import Outgoing, Receipt, Sending
 from noise_client.settings import DEFAULT_SETTINGS, Settings
-from noise_client.states import ClientState, StateLog
+from noise_client.states import ChangeLog, ClientState
 from noise_client.trust_store import Delivery, Kept, Offence, StoreCalls, TrustStore
 from noise_client.trust_store_memory import MemoryTrustStore
 from noise_client.trust_store_sqlite import SqliteTrustStore
+from noise_client.verdicts import Judgement
+from noise_client.watching import Watching
 
 
 class Client:
@@ -60,16 +68,31 @@ class Client:
         self._device = Device(kept.private_key)
         self._ssl_context = ssl_context
         self._settings = settings
-        self._states = StateLog()
-        self._incoming = Incoming(
+        self._states = ChangeLog(ClientState.CONNECTING)
+        self._kind = PAYLOAD_DATA if settings.seal else 0
+        self._watching = watching = Watching(self._device, store, calls, settings)
+        self._incoming = watching.incoming = Incoming(
             self._device,
             store,
             calls,
             kept,
             origin=kept.origin or origin,
             backlog_bytes_max=settings.backlog_bytes_max,
+            open_sealed=watching.open_sealed,
+            make_witness=watching.make_witness,
+            on_heard=watching.note_change,
         )
-        self._outgoing = Outgoing(self._device, store, calls, kept, settings.queue_bytes_max)
+        self._outgoing = watching.outgoing = Outgoing(
+            self._device,
+            store,
+            calls,
+            kept,
+            settings.queue_bytes_max,
+            watching.sealer,
+            watching,
+            settings.keys_wait_s,
+        )
+        watching.publish()
         self._failure: NoiseError | None = None
         self.last_problem: LinkError | None = None
         """Why the last connection ended, or could not be made, for a person to read."""
@@ -90,7 +113,7 @@ class Client:
 
     @property
     def state(self) -> ClientState:
-        return self._states.state
+        return self._states.value
 
     def states(self) -> AsyncIterator[ClientState]:
         """The present state and then each later one, none left out; ends after CLOSED."""
@@ -115,20 +138,20 @@ class Client:
         Raises Rejected when the message is refused, here or by the provider.
         """
         with deadline(deadline_s, "no receipt came; a message that was queued stays in the queue:"):
-            sending = await self._outgoing.put(recipients, data)
+            sending = await self._outgoing.put(recipients, data, self._kind)
             return await sending.wait_receipt(deadline_s=math.inf)
 
     async def enqueue(self, recipients: Iterable[bytes | str], data: bytes, *, deadline_s: float = 30.0) -> Sending:
         """Queue a message, and wait until it is durable: it is sent, if not now then when the device is opened next."""
         with deadline(deadline_s, "the message was not stored"):
-            sending = await self._outgoing.put(recipients, data)
+            sending = await self._outgoing.put(recipients, data, self._kind)
             await sending.wait_stored(deadline_s=math.inf)
             return sending
 
     async def send_soon(self, recipients: Iterable[bytes | str], data: bytes, *, deadline_s: float = 30.0) -> Sending:
         """Queue a message, to become durable soon. Waits only while the queue is full: for many, in this order."""
         with deadline(deadline_s, "the queue stayed full"):
-            return await self._outgoing.put(recipients, data)
+            return await self._outgoing.put(recipients, data, self._kind)
 
     def unsent(self) -> list[Sending]:
         """The messages without an answer, oldest first: also those that an earlier process left in the queue."""
@@ -142,19 +165,98 @@ class Client:
         """
         return _Deliveries(self._incoming, deadline_s)
 
+    @property
+    def verdict(self) -> Judgement:
+        """What we make of the provider now, and why."""
+        return self._watching.verdicts.value
+
+    def verdicts(self) -> AsyncIterator[Judgement]:
+        """The present verdict and then each later one, none left out; ends when the client is closed."""
+        return self._watching.verdicts.watch()
+
+    async def wait_settled(self, *, deadline_s: float = 30.0) -> None:
+        """Until the provider has honoured every receipt: our own copies have come as they say; or was proven not to."""
+        with deadline(deadline_s, "not every receipt was honoured"):
+            while self._failure is None and self._incoming.witness is not None:
+                if self._incoming.witness.is_settled:
+                    return
+                await self._watching.courier.changed.wait()
+
+    async def proofs(self) -> list[KeptProof]:
+        """Proofs of misbehaviour, each a file that `noise verify` convicts by: ours, and those that peers brought."""
+        return await self._calls.run(self._store.proofs)
+
+    async def serve_gossip(self, host: str, port: int = 0, *, ssl_context: ssl.SSLContext | None = None) -> int:
+        """Let peers dial us, for as long as the client is open; the port. `ssl_context`: to serve wss.
+
+        Raises LinkError when the port cannot be had.
+        """
+        return await self._watching.serve(host, port, ssl_context)
+
+    async def gossip_with(
+        self, peer_url: str, *, ssl_context: ssl.SSLContext | None = None, deadline_s: float = 30.0
+    ) -> bytes:
+        """Keep a link to a peer at `ws://HOST:PORT`, which the provider does not carry; the peer's device id.
+
+        The link is made again whenever it breaks. Raises NoiseError "bad-url", DeadlineExceeded while there is none.
+        """
+        with deadline(deadline_s, f"no gossip link to {peer_url}"):
+            return await self._watching.dial(peer_url, ssl_context)
+
+    async def testify(self, seq: bytes, peer: bytes) -> bytes:
+        """What the provider signed about a message of ours and `peer`'s: an encoded `Testimony`, to show to anybody.
+
+        What was forgotten, the provider is asked to produce again. Raises EvidenceUnavailable, with the reason as its
+        code; LinkError or Rejected when the provider does not produce it, ProviderMisbehaved when it is not what it
+        was.
+        """
+        witness = self._watching.witness()
+        try:
+            return TESTIMONY.encode(await self._calls.run(witness.testify, seq, peer))
+        except EvidenceUnavailable as error:
+            if error.code != "evidence-dropped":
+                raise
+        base = await self._calls.run(self._store.base)
+        audience, epoch = self._address.host_header, parse_seq(seq)[0]
+        material = await reproduce(
+            self._watching.http(), self._device, witness.origin, audience, base, witness.trusted, epoch
+        )
+        return TESTIMONY.encode(testify(material, seq, peer))
+
+    async def export_view(self, peer: bytes | None = None) -> bytes:
+        """What the provider showed us, signed, as a file: for one peer to compare with its own, or for everybody.
+
+        Raises NoiseError "no-provider" before the first verified delta.
+        """
+        return await self._calls.run(self._watching.witness().export, self._device, peer)
+
+    async def import_view(self, data: bytes) -> bytes:
+        """Compare a peer's file with what we were shown; the peer's device id. The verdict may change.
+
+        Raises NoiseError for what is no view of this provider, or not for us.
+        """
+        try:
+            return await self._calls.run(self._watching.witness().hear_exported, data)
+        finally:
+            self._watching.note_change()
+
     async def offences(self) -> list[Offence]:
         """What the provider did that an honest one never does, with the offending bytes: also to earlier processes."""
         return await self._calls.run(self._store.offences)
 
     async def run(self) -> None:
-        """Keep a connection, and the queue stored, until something fails for good. For `open_client` only."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._guard_storing, nursery.cancel_scope)
-            try:
-                await self._keep_connected()
-            except NoiseError as error:
-                await self._fail(error)
-            nursery.cancel_scope.cancel()
+        """Until cancelled. When something has failed for good, only gossip goes on. For `open_client` only."""
+        timeout_s = self._settings.answer_timeout_s
+        async with open_http(self._address, self._ssl_context, timeout_s) as http, trio.open_nursery() as nursery:
+            nursery.start_soon(self._watching.run, http)
+            async with trio.open_nursery() as connected:
+                connected.start_soon(self._guard_storing, connected.cancel_scope)
+                connected.start_soon(self._watching.run_connected)
+                try:
+                    await self._keep_connected()
+                except NoiseError as error:
+                    await self._fail(error)
+                connected.cancel_scope.cancel()
 
     async def _guard_storing(self, scope: trio.CancelScope) -> None:
         try:
@@ -175,7 +277,10 @@ class Client:
                     await connection.converse(self._address.host_header)
                 continue
             except LinkError as error:
-                if error.is_final:
+                if error.close_code == CloseCode.CURSOR_AHEAD:
+                    if await self._watching.note_log_behind(error.detail):
+                        raise ProviderMisbehaved("the provider's log went back", code="log-fork") from error
+                elif error.is_final:
                     raise
                 self.last_problem = error
             if connection is not None and connection.was_live and self.last_problem.close_code != CloseCode.REPLACED:
@@ -191,6 +296,7 @@ class Client:
                     await self._calls.run(self._store.save_offence, offence)
             except TrustStoreError as failed:
                 error.add_note(f"the evidence could not be stored: {failed}")
+            await self._watching.audit()
         self._failure = error
         self._end(error)
 
@@ -198,6 +304,7 @@ class Client:
         self._incoming.fail(error)
         self._outgoing.fail(error)
         self._states.enter(ClientState.CLOSED)
+        self._states.end()
 
     async def take_last(self) -> None:
         """The application ended well: it has taken what it was given last. For `open_client` only."""
@@ -205,6 +312,7 @@ class Client:
 
     async def close(self) -> None:
         """Store what is not stored yet, and end. For `open_client` only, when `run` has ended."""
+        self._watching.verdicts.end()
         if self._failure is None:
             try:
                 await self._outgoing.store_new()

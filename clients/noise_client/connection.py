@@ -36,7 +36,7 @@ from noise_client.link import Link
 from noise_client.receiving import Incoming
 from noise_client.sending import RETRIED_CODES, Outgoing
 from noise_client.settings import Settings
-from noise_client.states import ClientState, StateLog
+from noise_client.states import ChangeLog, ClientState
 
 _AUTH_PROOF: Codec[AuthProof] = AUTH_PROOF
 _REQUESTS = 2**32
@@ -46,7 +46,13 @@ class Connection:
     """`was_live`: whether it caught up with the mailbox at any time."""
 
     def __init__(
-        self, link: Link, device: Device, incoming: Incoming, outgoing: Outgoing, states: StateLog, settings: Settings
+        self,
+        link: Link,
+        device: Device,
+        incoming: Incoming,
+        outgoing: Outgoing,
+        states: ChangeLog[ClientState],
+        settings: Settings,
     ) -> None:
         self.was_live = False
         self._link = link
@@ -165,7 +171,11 @@ class Connection:
         backoff = Backoff(self._settings.backoff_first_s, self._settings.backoff_max_s)
         request = 0
         while True:
-            bundle = await self._outgoing.next_bundle(follower)
+            try:
+                bundle = await self._outgoing.next_bundle(follower)
+            except LinkError:  # the keys to seal it cannot be had now
+                await trio.sleep(backoff.next_s())
+                continue
             request = (request + 1) % _REQUESTS
             await self._link.send(BundleFrame(request, bundle.encode()))
             answer = await self._receive_answer(request)

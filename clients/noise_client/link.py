@@ -53,6 +53,11 @@ class Address(NamedTuple):
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == _default_port(self.is_tls) else f"{name}:{self.port}"
 
+    @property
+    def base_url(self) -> str:
+        """Where the paths of HTTP begin."""
+        return f"{'https' if self.is_tls else 'http'}://{self.host_header}{self.path.removesuffix(PUSH_PATH)}"
+
 
 def parse_url(url: str) -> Address:
     """`http://HOST[:PORT]` or `https://...`, perhaps with the path of a proxy. Raises NoiseError "bad-url"."""
@@ -189,7 +194,15 @@ async def open_link(address: Address, settings: Settings, ssl_context: ssl.SSLCo
 
     Raises LinkError when there is no connection; what the block raises comes out as it is.
     """
-    stream = _WatchedStream(await _open_stream(address, settings, ssl_context))
+    stream = _WatchedStream(
+        await open_stream(
+            address.host,
+            address.port,
+            is_tls=address.is_tls,
+            ssl_context=ssl_context,
+            timeout_s=settings.connect_timeout_s,
+        )
+    )
     try:
         async with trio.open_nursery() as nursery:
             readers = _Readers()
@@ -210,9 +223,16 @@ async def open_link(address: Address, settings: Settings, ssl_context: ssl.SSLCo
             raise _rejected_error(error.status_code) from None
         if error is None:
             raise
+        if is_foreign(error):
+            raise LinkError("the server does not speak WebSocket as it should", code="not-a-provider") from error
         raise_alone(error)
     finally:
         await trio.aclose_forcefully(stream)
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Whether it is what trio_websocket, or what is below it, raises when the other side breaks the rules."""
+    return type(error).__module__.partition(".")[0] in {"trio_websocket", "wsproto", "h11"}
 
 
 class _Readers:
@@ -237,14 +257,15 @@ class _Readers:
         return self._nursery
 
 
-async def _open_stream(address: Address, settings: Settings, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
+async def open_stream(
+    host: str, port: int, *, is_tls: bool, ssl_context: ssl.SSLContext | None, timeout_s: float
+) -> "trio.SocketStream | trio.SSLStream[trio.SocketStream]":
+    """Connect, with TLS and its handshake if asked for. Raises LinkError "unreachable"."""
     try:
-        with trio.fail_after(settings.connect_timeout_s):
-            if not address.is_tls:
-                return await trio.open_tcp_stream(address.host, address.port)
-            stream = await trio.open_ssl_over_tcp_stream(
-                address.host, address.port, https_compatible=True, ssl_context=ssl_context
-            )
+        with trio.fail_after(timeout_s):
+            if not is_tls:
+                return await trio.open_tcp_stream(host, port)
+            stream = await trio.open_ssl_over_tcp_stream(host, port, https_compatible=True, ssl_context=ssl_context)
             try:
                 await stream.do_handshake()
             except BaseException:
@@ -252,11 +273,11 @@ async def _open_stream(address: Address, settings: Settings, ssl_context: ssl.SS
                 raise
             return stream
     except trio.TooSlowError:
-        raise LinkError(f"{address.host}:{address.port} does not answer", code="unreachable") from None
+        raise LinkError(f"{host}:{port} does not answer", code="unreachable") from None
     except (OSError, trio.BrokenResourceError) as error:
         cause = error.__cause__ if isinstance(error, trio.BrokenResourceError) else error
         raise LinkError(
-            f"no connection to {address.host}:{address.port}: {cause or error}",
+            f"no connection to {host}:{port}: {cause or error}",
             code="unreachable",
             is_final=isinstance(cause, ssl.SSLCertVerificationError),
         ) from error

@@ -1,26 +1,33 @@
 """From deltas to deliveries: verified, then stored, then yielded, then acknowledged.
 
-Knows nothing of connections. What was verified is yielded from the store, so that an application may be slow, or stop
-and start again: what it has not taken waits there. It has taken a delivery when it asks for the next one.
+Knows nothing of connections. What is sealed is opened before it is stored, and gossip is handed to the witness. What
+was verified is yielded from the store, so that an application may be slow, or stop and start again: what it has not
+taken waits there. It has taken a delivery when it asks for the next one.
 """
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import trio
 
+from noise.protocol import delta as delta_rows
 from noise.protocol.delta import Delta, RecipientLists
 from noise.protocol.encoding import Codec
-from noise.protocol.errors import NoiseError
+from noise.protocol.errors import NoiseError, ProviderMisbehaved
 from noise.protocol.follower import Follower, Step, new_lists
 from noise.protocol.frames import ACK_BODY, AckBody, AckFrame
-from noise.protocol.identifiers import format_id
-from noise.protocol.trust import NOTHING, encode_trusted, parse_trusted
+from noise.protocol.gossip import CONTENT_FRAMES, parse_gossip
+from noise.protocol.identifiers import NO_SEQ, format_id
+from noise.protocol.sealing import PAYLOAD_GOSSIP
+from noise.protocol.trust import NOTHING, Trusted, encode_trusted, parse_trusted
 from noise_client.changed import Changed
 from noise_client.device import Device
 from noise_client.errors import LinkError, deadline
+from noise_client.sealer import Opened
 from noise_client.trust_store import Delivery, Kept, StoreCalls, TrustStore
+from noise_client.witness import Witness
 
 _PAGE_DELIVERIES = 256
 _PAGE_BYTES = 1 << 20
@@ -47,10 +54,17 @@ class Incoming:
         *,
         origin: bytes | None,
         backlog_bytes_max: int,
+        open_sealed: Callable[[bytes, delta_rows.Delivery], Opened],
+        make_witness: Callable[[bytes, Trusted], Witness],
+        on_heard: Callable[[], None],
     ) -> None:
-        """Raises DecodeError, ProofError or SignatureError when what the store holds is damaged."""
+        """`open_sealed(origin, delivery)` and `make_witness(origin, trusted)` are called where the store's calls run;
+        `on_heard` after each delta, when the witness has heard of it.
+
+        Raises DecodeError, ProofError or SignatureError when what the store holds is damaged.
+        """
         self.changed = Changed()
-        """There is more to yield or to acknowledge, a backlog has shrunk, or the end has come."""
+        """There is more to yield or to acknowledge, a backlog has shrunk, a provider is pinned, or the end has come."""
         self.taken_count = 0
         self.follower: Follower | None = None
         self.is_lagging = False
@@ -68,12 +82,24 @@ class Incoming:
         self._ack_due: _AckPoint | None = None
         self._acked_hist_next = 0
         self._error: NoiseError | None = None
+        self._open_sealed = open_sealed
+        self._make_witness = make_witness
+        self._on_heard = on_heard
+        self.witness: Witness | None = None
+        """From the first verified delta on."""
+        self.grown_at = trio.current_time()
+        """When the verified log grew last."""
+        self.is_synced = False
+        """Whether everything came that was there at the last verified epoch."""
+        self._last_row_seq = NO_SEQ
         if origin is not None:
             trusted = parse_trusted(kept.trusted) if kept.trusted else NOTHING
             self.follower = Follower(origin, device.device_id, trusted, last_counter=store.last_counter)
+            if trusted.delivered is not None:
+                self._last_row_seq = trusted.delivered.state.last_seq
+            if kept.origin is not None:
+                self.witness = make_witness(origin, trusted)
             self._add_ack_point()
-            if not self._backlog_bytes:
-                self._settle(None)
 
     def follow(self, origin: bytes) -> Follower:
         """The follower for a connection to a provider that says it is `origin`.
@@ -105,27 +131,52 @@ class Incoming:
 
         Raises ProviderMisbehaved, or TrustStoreError; nothing has changed then.
         """
-        step, rows = await self._calls.run(self._accept, follower, delta, lists)
-        self.origin = follower.origin
-        if rows:
-            self._backlog_bytes += sum(row.kept_bytes for row in rows)
+        size = follower.trusted.log.size
+        try:
+            step, rows = await self._calls.run(self._accept, follower, delta, lists)
+        finally:
+            self._on_heard()
+        if self.origin is None or size == 0:
+            self.origin = follower.origin
+            self.changed.notify()
+        if step.trusted.log.size > size:
+            self.grown_at = trio.current_time()
+        self._backlog_bytes += sum(row.kept_bytes for row in rows)
+        if step.deliveries:
+            self._last_row_seq = rows[-1].seq if rows else self._last_row_seq
             self._add_ack_point()
             self.changed.notify()
         trusted = step.trusted
-        return (trusted.delivered.state if trusted.delivered else None) == trusted.state
+        self.is_synced = (trusted.delivered.state if trusted.delivered else None) == trusted.state
+        return self.is_synced
 
     def _accept(self, follower: Follower, delta: Delta, lists: RecipientLists) -> tuple[Step, list[Delivery]]:
-        step = follower.check_delta(delta, lists)
+        try:
+            step = follower.check_delta(delta, lists)
+        except ProviderMisbehaved as error:
+            if self.witness is not None:
+                self.witness.note_refusal(delta, lists, error.detail)
+            raise
+        witness = self.witness or self._make_witness(follower.origin, NOTHING)
+        opened = [self._open_sealed(follower.origin, d) for d in step.deliveries]
         rows = [
             Delivery(
-                d.seq, d.sender, d.sender_ctr, d.created_ms, d.recipients.device_ids, d.common, d.ciphertext, d.leaf
+                *(d.seq, d.sender, d.sender_ctr, d.created_ms, d.recipients.device_ids, o.data),
+                *(b"" if o.seal else d.ciphertext, d.leaf, o.seal),
             )
-            for d in step.deliveries
+            for d, o in zip(step.deliveries, opened, strict=True)
+            if o.kind != PAYLOAD_GOSSIP
         ]
         if step.trusted != follower.trusted:
-            self._store.save_step(follower.origin, encode_trusted(step.trusted), step.counters, rows)
+            gained = witness.gain(follower.trusted, step, delta, [o.spent for o in opened if o.spent])
+            self._store.save_step(follower.origin, encode_trusted(step.trusted), step.counters, rows, gained)
             follower.adopt(step)
+            self.witness = witness
+            witness.note_step(step.trusted, gained)
         lists.admit(new_lists(delta))
+        for d, o in zip(step.deliveries, opened, strict=True):
+            if d.sender != self._device.device_id:
+                _hear(witness, d.sender, o)
         return step, rows
 
     async def next(self, deadline_s: float) -> Delivery:
@@ -160,14 +211,16 @@ class Incoming:
         self._in_hand = None
         self._backlog_bytes -= delivery.kept_bytes
         self.taken_count += 1
-        if self._settle(delivery.seq):
+        if self._settle(delivery.seq if self._backlog_bytes else None):
             self.changed.notify()
 
     def _add_ack_point(self) -> None:
         trusted = self.follower.trusted if self.follower else NOTHING
         if trusted.delivered is not None:
-            state = trusted.delivered.state
-            self._ack_points.append(_AckPoint(state.last_seq, trusted.log.size - 1, state.hist_size))
+            hist_next = trusted.delivered.state.hist_size
+            self._ack_points.append(_AckPoint(self._last_row_seq, trusted.log.size - 1, hist_next))
+        if not self._backlog_bytes:
+            self._settle(None)
 
     def _settle(self, taken_seq: bytes | None) -> bool:
         """Everything up to a seq is taken; None: everything. Whether there is more to acknowledge now."""
@@ -195,3 +248,12 @@ class Incoming:
         """Nothing more comes: who waits, or comes later, gets what is stored and then the error."""
         self._error = error
         self.changed.notify()
+
+
+def _hear(witness: Witness, sender: bytes, opened: Opened) -> None:
+    """What a sender says to our SDK. Nonsense is the sender's, and says nothing about the provider."""
+    if opened.gossip:
+        witness.hear_view(sender, opened.gossip)
+    if opened.kind == PAYLOAD_GOSSIP:
+        with suppress(NoiseError):
+            witness.hear(sender, parse_gossip(opened.data, CONTENT_FRAMES))

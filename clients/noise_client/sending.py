@@ -7,34 +7,33 @@ out, so that sending it again, after a crash too, is sending the same thing, to 
 """
 
 import hmac
-import time
+import math
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 import trio
 
 from noise.protocol import frames
-from noise.protocol.envelope import Bundle, Draft, Recipients, RecipientSet, build_bundle, open_bundle
+from noise.protocol.envelope import Bundle, Recipients, RecipientSet, build_bundle, open_bundle
 from noise.protocol.errors import NoiseError, Rejected
 from noise.protocol.follower import Follower
 from noise.protocol.identifiers import parse_id, parse_seq
 from noise.protocol.limits import BUNDLE_BYTES_MAX, BUNDLE_MESSAGES_MAX, MESSAGE_BYTES_MAX, RECIPIENTS_MAX
+from noise.protocol.sealing import PAYLOAD_BODY_BYTES_MAX, PAYLOAD_GOSSIP
 from noise.protocol.signing import Signed
 from noise_client.changed import Changed
 from noise_client.device import Device
 from noise_client.errors import deadline
+from noise_client.prekeys import now_ms
+from noise_client.sealer import Sealer, count_fitting, refusal_of
 from noise_client.trust_store import Kept, QueuedMessage, StoreCalls, TrustStore
 
 RETRIED_CODES = frozenset({"busy", "unavailable"})
 """Refusals that say "not now": the same bundle is sent again after a while. All others are final."""
 
 _RECIPIENTS_REMEMBERED_MAX = 64
-
-# Sizes in `BUNDLE_WIRE`: what every bundle has, what each recipient set adds beside its ids, and what each row adds.
-_BUNDLE_FIXED_BYTES = 32 + 32 + 8 + 64 + 4 * 4
-_SET_FIXED_BYTES = 16 + 4
-_ROW_FIXED_BYTES = 2 + 8 + 4 + 2
+_KEYS_RETRY_S = 0.2
 
 
 class Receipt(NamedTuple):
@@ -113,24 +112,38 @@ def address(own_id: bytes, recipients: Iterable[bytes | str]) -> tuple[bytes, ..
     return tuple(sorted(ids))
 
 
-def count_fitting(messages: Sequence[QueuedMessage]) -> int:
-    """How many of the first messages go into one bundle."""
-    sets: set[tuple[bytes, ...]] = set()
-    size = _BUNDLE_FIXED_BYTES
-    for count, message in enumerate(messages[:BUNDLE_MESSAGES_MAX]):
-        size += _ROW_FIXED_BYTES + len(message.data)
-        if message.recipients not in sets:
-            sets.add(message.recipients)
-            size += _SET_FIXED_BYTES + 32 * len(message.recipients)
-        if size > BUNDLE_BYTES_MAX:
-            return count
-    return min(len(messages), BUNDLE_MESSAGES_MAX)
+class Watch(Protocol):
+    """Who makes sure that receipts are honoured. Called where the store's calls run."""
+
+    def note_sent(self) -> None:
+        """A bundle leaves, perhaps again."""
+
+    def note_receipt(self, bundle: Bundle, receipt: frames.Receipt) -> None:
+        """The provider has signed for it."""
+
+    def note_refused_bundle(self) -> None:
+        """The provider did not take it."""
 
 
 class Outgoing:
     """The queue of one device. Its oldest messages may be frozen as a bundle."""
 
-    def __init__(self, device: Device, store: TrustStore, calls: StoreCalls, kept: Kept, bytes_max: int) -> None:
+    def __init__(
+        self,
+        device: Device,
+        store: TrustStore,
+        calls: StoreCalls,
+        kept: Kept,
+        bytes_max: int,
+        sealer: Sealer,
+        watch: Watch,
+        keys_wait_s: float,
+    ) -> None:
+        """`keys_wait_s`: how long the oldest message waits for missing keys to seal it with. `watch` is told
+        of each bundle that leaves and of its answer, among the store's calls."""
+        self._sealer = sealer
+        self._watch = watch
+        self._keys_wait_s = keys_wait_s
         self._device = device
         self._store = store
         self._calls = calls
@@ -151,14 +164,18 @@ class Outgoing:
         """All messages without an answer, oldest first."""
         return [*self._stored, *(sending for sending, _ in self._new)]
 
-    def put_nowait(self, recipients: Iterable[bytes | str], data: bytes) -> Sending:
-        """Queue a message; it is not durable yet. Raises Rejected ("queue-full" among others), or what ended us."""
+    def put_nowait(self, recipients: Iterable[bytes | str], data: bytes, kind: int) -> Sending:
+        """Queue a message; it is not durable yet. Raises Rejected ("queue-full" among others), or what ended us.
+
+        `kind`: what it will be sealed as; 0: it travels as it is.
+        """
         if self._error:
             raise self._error
-        if len(data) > MESSAGE_BYTES_MAX:
-            raise Rejected(f"a message has at most {MESSAGE_BYTES_MAX} bytes", code="message-too-large")
+        bytes_max = PAYLOAD_BODY_BYTES_MAX if kind else MESSAGE_BYTES_MAX
+        if len(data) > bytes_max:
+            raise Rejected(f"a message has at most {bytes_max} bytes", code="message-too-large")
         to = address(self._device.device_id, recipients)
-        message = QueuedMessage(to, bytes(data), time.time_ns() // 1_000_000)
+        message = QueuedMessage(to, bytes(data), now_ms(), kind)
         if self._bytes and self._bytes + message.kept_bytes > self._bytes_max:
             raise Rejected(f"the queue holds {self._bytes} bytes already", code="queue-full")
         sending = Sending(message.kept_bytes)
@@ -167,13 +184,13 @@ class Outgoing:
         self._changed.notify()
         return sending
 
-    async def put(self, recipients: Iterable[bytes | str], data: bytes) -> Sending:
+    async def put(self, recipients: Iterable[bytes | str], data: bytes, kind: int) -> Sending:
         """Like `put_nowait`, but waits while the queue is full."""
         await trio.lowlevel.checkpoint()
         to = list(recipients)
         while True:
             try:
-                return self.put_nowait(to, data)
+                return self.put_nowait(to, data, kind)
             except Rejected as refused:
                 if refused.code != "queue-full":
                     raise
@@ -199,25 +216,59 @@ class Outgoing:
         self._changed.notify()
 
     async def next_bundle(self, follower: Follower) -> Bundle:
-        """The bundle to send now, or again: the same one until it is accepted or refused."""
-        while not self._stored:
-            await self._changed.wait()
-        return await self._calls.run(self._frozen_bundle, follower.origin)
+        """The bundle to send now, or again: the same one until it is accepted or refused.
+
+        Raises LinkError when the keys to seal it cannot be asked for.
+        """
+        give_up_at = math.inf
+        while True:
+            while not self._stored:
+                await self._changed.wait()
+            if self._bundle is None and not self._kept_bundle:
+                messages = await self._calls.run(self._store.queued, BUNDLE_MESSAGES_MAX, BUNDLE_BYTES_MAX)
+                messages = messages[: count_fitting(messages)]
+                problems = await self._sealer.prepare(follower.origin, messages)
+                refusals = [refusal_of(problems, message) for message in messages]
+                if refusals[0] is not None:
+                    give_up_at = min(give_up_at, trio.current_time() + self._keys_wait_s)
+                    is_gossip = messages[0].kind == PAYLOAD_GOSSIP  # to strangers, it must not hold us up
+                    if trio.current_time() < give_up_at and not is_gossip:
+                        await trio.sleep(_KEYS_RETRY_S)  # a recipient may be about to publish its first keys
+                    else:
+                        await self._drop_first(refusals[0])
+                        give_up_at = math.inf
+                    continue
+                n_sealable = next((i for i, refusal in enumerate(refusals) if refusal), len(messages))
+                return await self._calls.run(self._freeze, follower.origin, messages[:n_sealable])
+            return await self._calls.run(self._frozen_bundle, follower.origin)
+
+    async def _drop_first(self, error: Rejected) -> None:
+        """The oldest message can never be sent."""
+        await self._calls.run(self._store.finish, 1)
+        self._pop().note_error(error)
+        self._changed.notify()
 
     def _frozen_bundle(self, origin: bytes) -> Bundle:
-        if self._bundle is None and self._kept_bundle:
-            self._bundle = open_bundle(self._kept_bundle, origin)
+        self._watch.note_sent()
         if self._bundle is None:
-            messages = self._store.queued(BUNDLE_MESSAGES_MAX, BUNDLE_BYTES_MAX)
-            first_ctr = self._store.next_counter()
-            drafts = [
-                Draft(self._recipients_of(message.recipients), message.data, (), message.created_ms)
-                for message in messages[: count_fitting(messages)]
-            ]
-            bundle = build_bundle(self._device.signer, origin, first_ctr, drafts)
-            self._store.freeze(bundle.encode(), first_ctr + bundle.count)
-            self._bundle = bundle
+            self._bundle = open_bundle(self._kept_bundle, origin)
         return self._bundle
+
+    def _freeze(self, origin: bytes, messages: list[QueuedMessage]) -> Bundle:
+        self._watch.note_sent()
+        first_ctr = self._store.next_counter()
+        drafts = []
+        told: set[bytes] = set()
+        for i, message in enumerate(messages):
+            recipients = self._recipients_of(message.recipients)
+            try:
+                drafts.append(self._sealer.draft(origin, first_ctr + i, recipients, message, told))
+            except Rejected:  # its keys were used up by the messages before it: the next bundle asks for more
+                break
+        bundle = build_bundle(self._device.signer, origin, first_ctr, drafts)
+        self._store.freeze(bundle.encode(), first_ctr + bundle.count)
+        self._bundle = bundle
+        return bundle
 
     def _recipients_of(self, ids: tuple[bytes, ...]) -> Recipients:
         """One salt for each set, so that its root repeats; it follows from a secret, so none must be kept."""
@@ -241,15 +292,20 @@ class Outgoing:
 
     def _accept(self, follower: Follower, bundle: Bundle, receipt: frames.Receipt) -> list[bytes]:
         seqs = follower.check_receipt(receipt, bundle)
+        self._watch.note_receipt(bundle, receipt)
         self._finish(bundle)
         return seqs
 
     async def refuse(self, bundle: Bundle, error: Rejected) -> None:
         """The provider refused the bundle for good: its messages leave the queue with that error."""
-        await self._calls.run(self._finish, bundle)
+        await self._calls.run(self._refuse, bundle)
         for _ in range(bundle.count):
             self._pop().note_error(error)
         self._changed.notify()
+
+    def _refuse(self, bundle: Bundle) -> None:
+        self._watch.note_refused_bundle()
+        self._finish(bundle)
 
     def _finish(self, bundle: Bundle) -> None:
         self._store.finish(bundle.count)

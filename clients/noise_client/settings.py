@@ -5,6 +5,8 @@ Knows nothing of who obeys them. The limits of the wire are not chosen: see `noi
 
 from typing import NamedTuple
 
+from noise_client.retention import DEFAULT_POLICY, Policy
+
 
 class Settings(NamedTuple):
     """The defaults suit a person at a desk and a server in a rack alike."""
@@ -45,6 +47,21 @@ class Settings(NamedTuple):
 
     queue_bytes_max: int = 64 << 20
     """Messages kept in the trust store that have no receipt yet."""
+
+    seal: bool = True
+    """Whether messages are sealed end to end. False: they travel, and are stored by the provider, as they are, for
+    applications that encrypt by themselves; then gossip travels over links and files only."""
+
+    keys_wait_s: float = 10.0
+    """How long a message, and those behind it, wait for a recipient that has published no keys here; then it is refused
+    with "no-prekeys"."""
+
+    stale_after_s: float = 60.0
+    """Without a newer verified epoch for so long, the verdict is stale; never less than two of the provider's own
+    heartbeats and idle intervals together."""
+
+    retention: Policy = DEFAULT_POLICY
+    """How long the provider's word is kept, for evidence."""
 
 
 DEFAULT_SETTINGS = Settings()

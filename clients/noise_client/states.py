@@ -1,12 +1,15 @@
-"""The state of a client, and how others watch it without missing a change.
+"""The state of a client, and how others watch it, or anything else that changes, without missing a change.
 
 Knows nothing of what leads from one state to the next.
 """
 
 from collections.abc import AsyncIterator
 from enum import Enum
+from typing import Generic, TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 
 class ClientState(Enum):
@@ -17,54 +20,60 @@ class ClientState(Enum):
     CLOSED = "closed"  # for good: closed by the application, or failed
 
 
-class _Moment:
-    """A state, and the moment that followed it."""
+class _Moment(Generic[T]):
+    """A value, and the moment that followed it."""
 
-    __slots__ = ("next", "passed", "state")
+    __slots__ = ("is_last", "next", "passed", "value")
 
-    def __init__(self, state: ClientState) -> None:
-        self.state = state
+    def __init__(self, value: T) -> None:
+        self.value = value
+        self.is_last = False
         self.passed = trio.Event()
-        self.next: _Moment | None = None
+        self.next: _Moment[T] | None = None
 
 
-class StateLog:
-    """The present state, and for each watcher every state since it began to watch, in order."""
+class ChangeLog(Generic[T]):
+    """A present value, and for each watcher every value since it began to watch, in order."""
 
-    def __init__(self) -> None:
-        self._now = _Moment(ClientState.CONNECTING)
+    def __init__(self, first: T) -> None:
+        self._now = _Moment(first)
 
     @property
-    def state(self) -> ClientState:
-        return self._now.state
+    def value(self) -> T:
+        return self._now.value
 
-    def enter(self, state: ClientState) -> None:
-        """CLOSED is never left, and entering the present state again changes nothing."""
-        if self.state in (state, ClientState.CLOSED):
+    def enter(self, value: T) -> None:
+        """Entering the present value again changes nothing, and after the end nothing does."""
+        if self.value == value or self._now.is_last:
             return
-        before, self._now = self._now, _Moment(state)
+        before, self._now = self._now, _Moment(value)
         before.next = self._now
         before.passed.set()
 
-    def watch(self) -> AsyncIterator[ClientState]:
-        """The present state, then every later one; ends after CLOSED."""
+    def end(self) -> None:
+        """There will be no other value."""
+        self._now.is_last = True
+        self._now.passed.set()
+
+    def watch(self) -> AsyncIterator[T]:
+        """The present value, then every later one, to the end."""
         return _Watch(self._now)
 
 
-class _Watch(AsyncIterator[ClientState]):
+class _Watch(AsyncIterator[T]):
     """Holds on to the moment that it showed last, so that none can pass unseen."""
 
-    def __init__(self, first: _Moment) -> None:
-        self._first: _Moment | None = first
+    def __init__(self, first: _Moment[T]) -> None:
+        self._first: _Moment[T] | None = first
         self._last = first
 
-    async def __anext__(self) -> ClientState:
+    async def __anext__(self) -> T:
         await trio.lowlevel.checkpoint()
         if self._first is not None:
             self._first = None
-            return self._last.state
-        if self._last.state is ClientState.CLOSED:
-            raise StopAsyncIteration
+            return self._last.value
         await self._last.passed.wait()
-        self._last = self._last.next or self._last
-        return self._last.state
+        if self._last.next is None:
+            raise StopAsyncIteration
+        self._last = self._last.next
+        return self._last.value

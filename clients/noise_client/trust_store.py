@@ -1,16 +1,19 @@
 """What a client must not lose: its contract, sentence by sentence, and how it is called from Trio.
 
-Knows nothing of SQL or files, nor of what the trusted state says. Three things are kept: what was verified (one blob,
-and the senders' counters), verified messages that the application has not taken, and messages without a receipt.
+Knows nothing of SQL or files, nor of what the trusted state says. Four things are kept: what was verified (one blob,
+and the senders' counters), verified messages that the application has not taken, messages without a receipt, and the
+evidence of `noise_client.evidence_store`.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
 from typing import NamedTuple, TypeVar, TypeVarTuple
 
 import trio
 
 from noise.protocol.identifiers import parse_seq
+from noise_client.evidence_store import NOTHING_GAINED, EvidenceStore, Gained
 
 ROW_BYTES = 256
 """What a kept message is taken to cost beside its own bytes."""
@@ -19,11 +22,20 @@ OFFENCES_MAX = 16
 """Offences kept: each may be as large as a frame, and the first is the one that matters."""
 
 
+class Seal(IntEnum):
+    """How a message came: as its sender wrote it for all to read, sealed and opened, or sealed and not to be opened."""
+
+    NONE = 0
+    OPENED = 1
+    UNREADABLE = 2
+
+
 class Delivery(NamedTuple):
     """One verified message. `seq`: its position, 16 bytes, whose byte order is delivery order.
 
-    `recipients`: device ids, sorted, the sender's and our own among them. `data`: the bytes that all recipients got;
-    `ciphertext`: those for us alone, or empty. `created_ms`: what the sender says. `leaf`: the encoded MessageLeaf.
+    `recipients`: device ids, sorted, the sender's and our own among them. `data`: the plaintext; of a message that was
+    not sealed the bytes that all recipients got, with `ciphertext` those for us alone, if any; of one that cannot be
+    opened, nothing. `created_ms`: what the sender says. `leaf`: the encoded MessageLeaf.
     """
 
     seq: bytes
@@ -34,6 +46,7 @@ class Delivery(NamedTuple):
     data: bytes
     ciphertext: bytes
     leaf: bytes
+    seal: Seal = Seal.NONE
 
     @property
     def epoch(self) -> int:
@@ -46,11 +59,15 @@ class Delivery(NamedTuple):
 
 
 class QueuedMessage(NamedTuple):
-    """One message to be sent. `recipients`: device ids, sorted and unique, our own among them."""
+    """One message to be sent. `recipients`: device ids, sorted and unique, our own among them.
+
+    `kind`: what is sealed (as in `noise.protocol.sealing`); 0: the bytes travel as they are.
+    """
 
     recipients: tuple[bytes, ...]
     data: bytes
     created_ms: int
+    kind: int = 0
 
     @property
     def kept_bytes(self) -> int:
@@ -83,7 +100,7 @@ class Kept(NamedTuple):
     queued_bytes: list[int]
 
 
-class TrustStore(ABC):
+class TrustStore(EvidenceStore):
     """One device's durable memory. The contract:
 
     - Every method is atomic: it happens as a whole, or raises TrustStoreError and nothing of it happened.
@@ -110,9 +127,15 @@ class TrustStore(ABC):
 
     @abstractmethod
     def save_step(
-        self, origin: bytes, trusted: bytes, counters: dict[bytes, int], deliveries: Sequence[Delivery]
+        self,
+        origin: bytes,
+        trusted: bytes,
+        counters: dict[bytes, int],
+        deliveries: Sequence[Delivery],
+        gained: Gained = NOTHING_GAINED,
     ) -> None:
-        """Replace what is trusted, and add deliveries, whose seqs are above all before; durable if there are any.
+        """Replace what is trusted, and add deliveries, whose seqs are above all before, and what evidence was gained;
+        durable if anything but a note is added.
 
         Our own counter among `counters` moves `next_counter` beyond it: a key used elsewhere too goes on after that.
         """

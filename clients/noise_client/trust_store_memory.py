@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from noise_client.device import Device
+from noise_client.evidence_store import NOTHING_GAINED, Gained
 from noise_client.trust_store import OFFENCES_MAX, Delivery, Kept, Offence, QueuedMessage, TrustStore, first_rows
+from noise_client.trust_store_memory_evidence import MemoryEvidence
 
 
-class MemoryTrustStore(TrustStore):
+class MemoryTrustStore(MemoryEvidence, TrustStore):
     blocks = False
 
     def __init__(self, device: Device) -> None:
+        super().__init__()
         self._device = device
         self._salt_secret = secrets.token_bytes(32)
         self._origin: bytes | None = None
@@ -44,8 +47,14 @@ class MemoryTrustStore(TrustStore):
         return self._next_ctr
 
     def save_step(
-        self, origin: bytes, trusted: bytes, counters: dict[bytes, int], deliveries: Sequence[Delivery]
+        self,
+        origin: bytes,
+        trusted: bytes,
+        counters: dict[bytes, int],
+        deliveries: Sequence[Delivery],
+        gained: Gained = NOTHING_GAINED,
     ) -> None:
+        self.gain(gained)
         self._origin = origin
         self._trusted = trusted
         self._counters |= counters

@@ -1,4 +1,4 @@
-"""The trust store in one SQLite file, which is the device: key, trust, backlog and queue.
+"""The trust store in one SQLite file, which is the device: key, trust, backlog, queue and evidence.
 
 Knows nothing of the protocol. The file is locked for as long as it is open, and only its owner may read it: whoever
 reads it can speak as this device. Beside it, while it is open or after a crash, stands SQLite's journal, FILE-wal.
@@ -8,12 +8,13 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from noise.protocol.statements import MESSAGE_LEAF
 from noise_client.device import Device, create_device
 from noise_client.errors import TrustStoreError
+from noise_client.evidence_store import NOTHING_GAINED, Gained
 from noise_client.trust_store import (
     OFFENCES_MAX,
     ROW_BYTES,
@@ -21,12 +22,14 @@ from noise_client.trust_store import (
     Kept,
     Offence,
     QueuedMessage,
+    Seal,
     TrustStore,
     first_rows,
 )
+from noise_client.trust_store_sqlite_evidence import EVIDENCE_SCHEMA, SqliteEvidence, insert_gained
 
 APPLICATION_ID = 0x6E6F6973
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _SCHEMA = f"""
 BEGIN;
@@ -48,13 +51,15 @@ CREATE TABLE untaken (
     recipients BLOB NOT NULL,
     data BLOB NOT NULL,
     ciphertext BLOB NOT NULL,
-    leaf BLOB NOT NULL
+    leaf BLOB NOT NULL,
+    seal INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE queued (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     recipients BLOB NOT NULL,
     data BLOB NOT NULL,
-    created_ms BLOB NOT NULL
+    created_ms BLOB NOT NULL,
+    kind INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE offences (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -66,7 +71,7 @@ CREATE TABLE evidence (
     offence INTEGER NOT NULL REFERENCES offences (number) ON DELETE CASCADE,
     bytes BLOB NOT NULL
 ) STRICT;
-"""
+{EVIDENCE_SCHEMA}"""
 
 
 def create_device_file(path: str | os.PathLike[str], device: Device | None = None) -> Device:
@@ -93,7 +98,7 @@ def create_device_file(path: str | os.PathLike[str], device: Device | None = Non
     return device
 
 
-class SqliteTrustStore(TrustStore):
+class SqliteTrustStore(SqliteEvidence, TrustStore):
     """A device file, opened and locked. Durable is what SQLite synced, written what it handed to the kernel."""
 
     blocks = True
@@ -128,6 +133,11 @@ class SqliteTrustStore(TrustStore):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
 
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with _translated(self._path):
+            yield self._db
+
     def load(self) -> Kept:
         with _translated(self._path):
             private_key, salt_secret, origin, trusted, bundle = self._db.execute(
@@ -155,20 +165,29 @@ class SqliteTrustStore(TrustStore):
         return int.from_bytes(next_ctr, "big")
 
     def save_step(
-        self, origin: bytes, trusted: bytes, counters: dict[bytes, int], deliveries: Sequence[Delivery]
+        self,
+        origin: bytes,
+        trusted: bytes,
+        counters: dict[bytes, int],
+        deliveries: Sequence[Delivery],
+        gained: Gained = NOTHING_GAINED,
     ) -> None:
-        with self._transaction(durable=bool(deliveries)) as db:
+        with self._transaction(durable=bool(deliveries or gained.records)) as db:
             db.execute("UPDATE device SET origin = ?, trusted = ?", (origin, trusted))
             db.executemany("REPLACE INTO counters VALUES (?, ?)", [(s, _u64(c)) for s, c in counters.items()])
             if (own_ctr := counters.get(self._device.device_id)) is not None:
                 db.execute("UPDATE device SET next_ctr = max(next_ctr, ?)", (_u64(own_ctr + 1),))
             db.executemany(
-                "INSERT INTO untaken VALUES (?, ?, ?, ?, ?, ?)",
-                [(d.seq, _u64(d.created_ms), b"".join(d.recipients), d.data, d.ciphertext, d.leaf) for d in deliveries],
+                "INSERT INTO untaken VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (d.seq, _u64(d.created_ms), b"".join(d.recipients), d.data, d.ciphertext, d.leaf, d.seal)
+                    for d in deliveries
+                ],
             )
+            insert_gained(db, gained)
 
     def untaken(self, count_max: int, bytes_max: int) -> list[Delivery]:
-        query = "SELECT seq, created_ms, recipients, data, ciphertext, leaf FROM untaken ORDER BY seq LIMIT ?"
+        query = "SELECT seq, created_ms, recipients, data, ciphertext, leaf, seal FROM untaken ORDER BY seq LIMIT ?"
         with _translated(self._path):
             return first_rows(map(_parse_delivery, self._db.execute(query, (count_max,))), bytes_max)
 
@@ -179,17 +198,18 @@ class SqliteTrustStore(TrustStore):
     def add_queued(self, messages: Sequence[QueuedMessage]) -> None:
         with self._transaction() as db:
             db.executemany(
-                "INSERT INTO queued (recipients, data, created_ms) VALUES (?, ?, ?)",
-                [(b"".join(m.recipients), m.data, _u64(m.created_ms)) for m in messages],
+                "INSERT INTO queued (recipients, data, created_ms, kind) VALUES (?, ?, ?, ?)",
+                [(b"".join(m.recipients), m.data, _u64(m.created_ms), m.kind) for m in messages],
             )
 
     def queued(self, count_max: int, bytes_max: int) -> list[QueuedMessage]:
-        query = "SELECT recipients, data, created_ms FROM queued ORDER BY number LIMIT ?"
+        query = "SELECT recipients, data, created_ms, kind FROM queued ORDER BY number LIMIT ?"
         with _translated(self._path):
             rows = self._db.execute(query, (count_max,))
-            return first_rows(
-                (QueuedMessage(_split_ids(ids), data, int.from_bytes(ms, "big")) for ids, data, ms in rows), bytes_max
+            messages = (
+                QueuedMessage(_split_ids(ids), data, int.from_bytes(ms, "big"), kind) for ids, data, ms, kind in rows
             )
+            return first_rows(messages, bytes_max)
 
     def freeze(self, bundle: bytes, next_ctr: int) -> None:
         with self._transaction() as db:
@@ -223,15 +243,16 @@ class SqliteTrustStore(TrustStore):
             return [Offence(ms, code, detail, tuple(parts.get(number, ()))) for number, ms, code, detail in rows]
 
     def close(self) -> None:
-        with _translated(self._path):
-            self._db.close()
+        with _translated(self._path), closing(self._db), suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # if it fails, or is closed: the journal loses nothing
 
 
 def _connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
-    """A connection that begins no transactions by itself, and waits for nobody's lock."""
+    """A connection that begins no transactions by itself, waits for nobody's lock, and overwrites what it deletes."""
     uri = f"{Path(path).absolute().as_uri()}?mode=rw"
     db = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA secure_delete = ON")
     return db
 
 
@@ -259,17 +280,21 @@ def _translated(path: str | os.PathLike[str]) -> Iterator[None]:
     """SQLite's errors as ours."""
     try:
         yield
+    except OverflowError:  # an epoch of 2**63 or later: no honest provider has come so far
+        raise TrustStoreError("a number is larger than a device file can hold", code="number-too-large") from None
     except sqlite3.Error as error:
         is_foreign = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
         code = "not-a-device-file" if is_foreign else "store-failed"
         raise TrustStoreError(f"cannot use {path}: {error}", code=code) from error
 
 
-def _parse_delivery(row: tuple[bytes, bytes, bytes, bytes, bytes, bytes]) -> Delivery:
-    seq, created_ms, recipients, data, ciphertext, encoded = row
+def _parse_delivery(row: tuple[bytes, bytes, bytes, bytes, bytes, bytes, int]) -> Delivery:
+    seq, created_ms, recipients, data, ciphertext, encoded, seal = row
     leaf = MESSAGE_LEAF.decode(encoded)
     created = int.from_bytes(created_ms, "big")
-    return Delivery(seq, leaf.sender, leaf.sender_ctr, created, _split_ids(recipients), data, ciphertext, encoded)
+    return Delivery(
+        seq, leaf.sender, leaf.sender_ctr, created, _split_ids(recipients), data, ciphertext, encoded, Seal(seal)
+    )
 
 
 def _split_ids(joined: bytes) -> tuple[bytes, ...]:

@@ -7,7 +7,7 @@ from noise_client import Client, Device, Settings
 from tests.vectors.cast import seed_of
 
 ALICE, BOB = Device(seed_of("alice")), Device(seed_of("bob"))
-QUICK = Settings(backoff_first_s=0.01, backoff_max_s=0.05, ack_quiet_s=0.01, close_timeout_s=5)
+QUICK = Settings(backoff_first_s=0.01, backoff_max_s=0.05, ack_quiet_s=0.01, close_timeout_s=5, seal=False)
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import NoReturn
 
+import h11
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, WebSocketServer
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from noise.protocol.delta import RecipientLists
 from noise.protocol.envelope import open_bundle
@@ -109,6 +110,12 @@ def in_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[Non
 
 
 Script = Callable[[Session], Awaitable[None]]
+Answer = Callable[[str, str, bytes], tuple[int, bytes]]
+"""What a server answers over HTTP: (status, body) for a method, a path and a body."""
+
+
+def answer_nothing(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    return 404, b'{"code":"not-found","detail":"as the test says"}'
 
 
 @dataclass
@@ -119,29 +126,96 @@ class Scripted:
     sessions: list[Session] = field(default_factory=list)
 
 
-@asynccontextmanager
-async def serving(script: Script, port: int = 0, ssl_context: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
-    """Run a script for each connection; its end ends the connection without a close frame."""
-    listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
-    port = listeners[0].socket.getsockname()[1]
-    server = Scripted(f"{'https' if ssl_context else 'http'}://127.0.0.1:{port}")
-    if ssl_context:
-        listeners = [trio.SSLListener(listener, ssl_context, https_compatible=True) for listener in listeners]
+class _Resumed(trio.abc.Stream):
+    """A stream of which the beginning was read already."""
 
-    async def handle(request: WebSocketRequest) -> None:
-        host = request._event.host
-        ws = await request.accept(subprotocol="noise.v1")
-        session = Session(ws, len(server.sessions), host)
-        server.sessions.append(session)
+    def __init__(self, stream: trio.abc.Stream, begun: bytes) -> None:
+        self._stream = stream
+        self._begun = begun
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if not self._begun:
+            return bytes(await self._stream.receive_some(max_bytes))
+        begun, self._begun = self._begun[:max_bytes], self._begun[max_bytes:] if max_bytes else b""
+        await trio.lowlevel.checkpoint()
+        return begun
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _answer_http(stream: trio.abc.Stream, begun: bytes, answer: Answer) -> None:
+    """One request, one answer, the end."""
+    http = h11.Connection(h11.SERVER)
+    http.receive_data(begun)
+    request, body = None, b""
+    while not isinstance(event := http.next_event(), h11.EndOfMessage):
+        if event is h11.NEED_DATA:
+            http.receive_data(bytes(await stream.receive_some()))
+        elif isinstance(event, h11.Request):
+            request = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+        else:
+            return
+    assert request is not None
+    status, content = answer(request.method.decode(), request.target.decode(), body)
+    headers = [("content-length", str(len(content))), ("connection", "close")]
+    events = [h11.Response(status_code=status, headers=headers), h11.Data(data=content), h11.EndOfMessage()]
+    await stream.send_all(b"".join(http.send(event) or b"" for event in events))
+
+
+@asynccontextmanager
+async def serving(
+    script: Script, port: int = 0, ssl_context: ssl.SSLContext | None = None, answer: Answer = answer_nothing
+) -> AsyncIterator[Scripted]:
+    """Run a script for each connection; its end ends the connection without a close frame. `answer`: for plain HTTP."""
+    tcp_listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
+    port = tcp_listeners[0].socket.getsockname()[1]
+    server = Scripted(f"{'https' if ssl_context else 'http'}://127.0.0.1:{port}")
+    listeners: list[trio.abc.Listener[trio.abc.Stream]] = list(tcp_listeners)
+    if ssl_context:
+        listeners = [trio.SSLListener(listener, ssl_context, https_compatible=True) for listener in tcp_listeners]
+
+    async def handle(stream: trio.abc.Stream) -> None:
+        begun = b""
         try:
-            await script(session)
-        except Gone:
+            async with stream:
+                while b"\r\n\r\n" not in begun:
+                    chunk = await stream.receive_some()
+                    if not chunk:
+                        return
+                    begun += chunk
+                if b"upgrade: websocket" in begun.lower():
+                    await converse(_Resumed(stream, begun))
+                else:
+                    await _answer_http(stream, begun, answer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        finally:
-            await trio.aclose_forcefully(ws._stream)
+
+    async def converse(stream: trio.abc.Stream) -> None:
+        async with trio.open_nursery() as nursery:
+            request = await wrap_server_stream(nursery, stream, max_message_size=1 << 24)
+            host = request._event.host
+            ws = await request.accept(subprotocol="noise.v1")
+            session = Session(ws, len(server.sessions), host)
+            server.sessions.append(session)
+            try:
+                await script(session)
+            except Gone:
+                pass
+            finally:
+                await trio.aclose_forcefully(ws._stream)
+            nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(WebSocketServer(handle, listeners, max_message_size=1 << 24).run)
+        nursery.start_soon(trio.serve_listeners, handle, listeners)
         yield server
         nursery.cancel_scope.cancel()
 

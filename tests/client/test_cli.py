@@ -20,6 +20,7 @@ from noise.protocol.identifiers import format_id, parse_id
 from noise_client import Device, SqliteTrustStore, create_device_file
 from noise_client.cli import main
 from tests.client.devices import ALICE, BOB, NOBODY
+from tests.client.prekey_desk import PrekeyDesk
 from tests.client.scripted import Provider, Session, in_time, serving
 from tests.vectors.cast import OTHER_ORIGIN, bundle_of, draft_of, recipients_of
 
@@ -29,7 +30,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 class Devices:
-    """The device files of alice and bob, and what one types for them."""
+    """The device files of alice and bob, and what one types for them: the provider of these tests has no keys."""
 
     def __init__(self, directory: Path) -> None:
         self.alice, self.bob = directory / "alice.device", directory / "bob.device"
@@ -37,10 +38,10 @@ class Devices:
         create_device_file(self.bob, BOB)
 
     def send(self, url: str, *more: str) -> list[str]:
-        return ["send", "--device", str(self.alice), "--server", url, "--to", BOB_ID, *more]
+        return ["send", "--device", str(self.alice), "--server", url, "--unsealed", "--to", BOB_ID, *more]
 
     def listen(self, url: str, *more: str) -> list[str]:
-        return ["listen", "--device", str(self.bob), "--server", url, *more]
+        return ["listen", "--device", str(self.bob), "--server", url, "--unsealed", *more]
 
 
 @pytest.fixture
@@ -154,9 +155,31 @@ async def test_lines_are_sent_and_printed_on_the_other_side(devices: Devices) ->
         "recipients": sorted([ALICE_ID, BOB_ID], key=parse_id),
     }
     assert [one["seq"] for one in receipts] == [one["seq"] for one in deliveries]
-    assert deliveries[0] == {"seq": receipts[0]["seq"], "epoch": 1, "sender": ALICE_ID, "text": "hello"}
+    shown = {"seq": receipts[0]["seq"], "epoch": 1, "sender": ALICE_ID, "text": "hello", "seal": "none"}
+    assert deliveries[0] == shown
     assert [one["text"] for one in deliveries] == ["hello", "", "été", "not \ufffd UTF-8", "last"]
     assert [one.get("base64") for one in deliveries] == [None, None, None, "bm90IP8gVVRGLTg", None]
+
+
+@in_time
+async def test_lines_are_sealed_unless_one_says_otherwise(devices: Devices) -> None:
+    provider, desk = Provider(), PrekeyDesk()
+
+    def sealed(arguments: list[str]) -> list[str]:
+        return [argument for argument in arguments if argument != "--unsealed"]
+
+    async with (
+        serving(provider.serve, answer=desk.answer) as server,
+        running_cli(sealed(devices.listen(server.url, "--count", "1"))) as listening,
+    ):
+        while not desk.fallback:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        sent = await run_cli(sealed(devices.send(server.url)), b"nobody else reads this\n")
+        assert (sent.returncode, sent.stderr) == (0, b"")
+        heard = await read_line(listening.stdout)
+        assert (heard["text"], "seal" in heard) == ("nobody else reads this", False)
+        assert await listening.wait() == 0
+    assert b"nobody" not in b"".join(provider.bundles)
 
 
 @in_time

@@ -19,8 +19,9 @@ from noise_client import (
     create_device_file,
     open_client,
 )
+from noise_client.verdicts import Verdict
 from tests.client.devices import ALICE, BOB, NOBODY, QUICK, take
-from tests.client.scripted import Provider, Session, in_time, serving
+from tests.client.scripted import Provider, Session, answer_nothing, in_time, serving
 from tests.vectors.cast import ORIGIN, OTHER_ORIGIN, bundle_of, draft_of, recipients_of
 
 
@@ -29,8 +30,8 @@ async def test_two_clients_talk_to_each_other() -> None:
     provider = Provider()
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving(provider.serve))
-        alice = await stack.enter_async_context(open_client(server.url, ALICE))
-        bob = await stack.enter_async_context(open_client(server.url, BOB))
+        alice = await stack.enter_async_context(open_client(server.url, ALICE, settings=QUICK))
+        bob = await stack.enter_async_context(open_client(server.url, BOB, settings=QUICK))
         receipt = await alice.send([BOB.device_id], b"hello")
         for client in (bob, alice):
             async for delivery in client.deliveries():
@@ -46,7 +47,7 @@ async def test_two_clients_talk_to_each_other() -> None:
 @in_time
 async def test_sends_at_one_time_are_gathered() -> None:
     provider = Provider()
-    async with serving(provider.serve) as server, open_client(server.url, ALICE) as client:
+    async with serving(provider.serve) as server, open_client(server.url, ALICE, settings=QUICK) as client:
         await client.wait_state(ClientState.LIVE)
         async with trio.open_nursery() as nursery:
             for n in range(300):
@@ -58,7 +59,7 @@ async def test_sends_at_one_time_are_gathered() -> None:
 @in_time
 async def test_messages_arrive_in_the_order_in_which_they_were_queued() -> None:
     provider = Provider()
-    async with serving(provider.serve) as server, open_client(server.url, ALICE) as client:
+    async with serving(provider.serve) as server, open_client(server.url, ALICE, settings=QUICK) as client:
         sendings = [await client.send_soon([BOB.device_id], b"%d" % n) for n in range(600)]
         receipts = [await sending.wait_receipt() for sending in sendings]
         assert [receipt.seq for receipt in receipts] == sorted(receipt.seq for receipt in receipts)
@@ -79,34 +80,48 @@ async def test_states_pass_in_order() -> None:
         await session.receive()
 
     async with serving(script) as server:
-        async with open_client(server.url, BOB) as client:
+        async with open_client(server.url, BOB, settings=QUICK) as client:
             states = client.states()
             await client.wait_state(ClientState.LIVE)
         assert [state.value async for state in states] == ["connecting", "syncing", "live", "closed"]
 
 
 @in_time
-async def test_a_provider_that_says_it_went_back_is_left_but_not_accused() -> None:
-    """A close code is nobody's signature: a proxy could send it."""
+async def test_a_provider_that_says_it_went_back_is_suspected_but_not_accused() -> None:
+    """A close code is nobody's signature: a proxy could send it. So nothing ends, and nothing is proven."""
     provider = Provider()
     provider.tiny.commit([])
     store = MemoryTrustStore(ALICE)
 
     async def script(session: Session) -> None:
         await session.let_in()
-        if session.number:
+        if session.number in (1, 2):
             await session.end(CloseCode.CURSOR_AHEAD)
         await session.send_delta(provider.tiny)
         await session.receive()
 
-    async with serving(script) as server:
-        async with open_client(server.url, ALICE, store=store) as client:
+    asked: list[str] = []
+
+    def answer(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        asked.append(path)
+        return answer_nothing(method, path, body)
+
+    async with serving(script, answer=answer) as server:
+        async with open_client(server.url, ALICE, store=store, settings=QUICK) as client:
             await client.wait_state(ClientState.LIVE)
-        async with open_client(server.url, ALICE, store=store) as client:
-            with pytest.raises(LinkError) as refused:
-                await take(client, 1)
-    assert refused.value.close_code == CloseCode.CURSOR_AHEAD
-    assert store.offences() == []
+        async with open_client(server.url, ALICE, store=store, settings=QUICK) as client:
+            states, verdicts = client.states(), client.verdicts()
+            provider.tiny.commit([])
+            await client.wait_state(ClientState.LIVE)
+            assert client.failure is None
+            assert client.last_problem is not None
+            assert client.last_problem.close_code == CloseCode.CURSOR_AHEAD
+        assert [state.value async for state in states].count("backoff") == 2
+        judgements = [judgement async for judgement in verdicts]
+    assert [judgement.verdict for judgement in judgements] == [Verdict.OK, Verdict.SUSPECTED, Verdict.OK]
+    assert [reason.code for reason in judgements[1].reasons] == ["log-behind"]
+    assert "/v1/log/records/1" in asked, "it did not look for itself"
+    assert (store.offences(), store.proofs()) == ([], [])
 
 
 @in_time
@@ -125,13 +140,13 @@ async def test_another_provider_is_refused() -> None:
 async def test_a_pinned_device_takes_no_other_origin() -> None:
     provider, store = Provider(), MemoryTrustStore(ALICE)
     async with serving(provider.serve) as server:
-        async with open_client(server.url, ALICE, store=store) as client:
+        async with open_client(server.url, ALICE, store=store, settings=QUICK) as client:
             await client.wait_state(ClientState.LIVE)
         with pytest.raises(TrustStoreError) as refused:
             async with open_client(server.url, ALICE, store=store, origin=OTHER_ORIGIN):
                 pass
         assert refused.value.code == "wrong-origin"
-        async with open_client(server.url, ALICE, store=store, origin=ORIGIN) as client:
+        async with open_client(server.url, ALICE, store=store, origin=ORIGIN, settings=QUICK) as client:
             await client.wait_state(ClientState.LIVE)
 
 
@@ -161,7 +176,7 @@ async def test_what_is_queued_without_a_provider_is_sent_by_a_later_process(tmp_
         await client.send_soon([BOB.device_id], b"four")
 
     provider = Provider()
-    async with serving(provider.serve) as server, open_client(server.url, path) as client:
+    async with serving(provider.serve) as server, open_client(server.url, path, settings=QUICK) as client:
         receipts = [await sending.wait_receipt() for sending in client.unsent()]
         assert len(receipts) == 3
         assert await take(client, 3) == [b"one", b"two", b"three"]
@@ -177,12 +192,12 @@ async def test_a_delivery_that_was_in_hand_at_an_exception_comes_again(tmp_path:
     provider.tiny.submit(bundle_of("alice", drafts, 1))
     async with serving(provider.serve) as server:
         with pytest.raises(KeyError):
-            async with open_client(server.url, path) as client:
+            async with open_client(server.url, path, settings=QUICK) as client:
                 assert await take(client, 2) == [b"0", b"1"]
                 raise KeyError
-        async with open_client(server.url, path) as client:
+        async with open_client(server.url, path, settings=QUICK) as client:
             assert await take(client, 1) == [b"1"]
-        async with open_client(server.url, path) as client:
+        async with open_client(server.url, path, settings=QUICK) as client:
             assert await take(client, 1) == [b"2"]
 
 
@@ -193,13 +208,13 @@ async def test_exceptions_and_cancellations_leave_the_block_as_they_are() -> Non
         error = KeyError("as the test says")
         error.__cause__ = ValueError("why")
         with pytest.raises(KeyError) as raised:
-            async with open_client(server.url, ALICE) as client:
+            async with open_client(server.url, ALICE, settings=QUICK) as client:
                 await client.wait_state(ClientState.LIVE)
                 raise error
         assert raised.value is error
         assert isinstance(error.__cause__, ValueError)
         with trio.CancelScope() as scope:
-            async with open_client(server.url, ALICE) as client:
+            async with open_client(server.url, ALICE, settings=QUICK) as client:
                 await client.wait_state(ClientState.LIVE)
                 scope.cancel()
                 await trio.sleep_forever()

@@ -150,7 +150,15 @@ async def test_every_live_connection_makes_the_next_wait_short_again() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    [CloseCode.GOING_AWAY, CloseCode.SLOW_READER, CloseCode.IDLE, CloseCode.REPLACED, CloseCode.UNAVAILABLE, 4999],
+    [
+        CloseCode.GOING_AWAY,
+        CloseCode.SLOW_READER,
+        CloseCode.IDLE,
+        CloseCode.REPLACED,
+        CloseCode.UNAVAILABLE,
+        CloseCode.CURSOR_AHEAD,
+        4999,
+    ],
 )
 @in_time
 async def test_any_other_close_is_followed_by_another_attempt(code: int) -> None:
@@ -284,7 +292,7 @@ async def test_pings_are_answered() -> None:
         await session.send_delta(provider.tiny)
         await session.receive()
 
-    async with serving(script) as server, open_client(server.url, ALICE):
+    async with serving(script) as server, open_client(server.url, ALICE, settings=QUICK):
         await answered.wait()
 
 

@@ -23,7 +23,10 @@ from noise_client import (
     create_device_file,
 )
 from noise_client.receiving import Incoming
-from noise_client.trust_store import StoreCalls
+from noise_client.retention import DEFAULT_POLICY
+from noise_client.sealer import Opened
+from noise_client.trust_store import Seal, StoreCalls
+from noise_client.witness import Witness
 from tests.client.tiny_provider import TinyProvider
 from tests.vectors.cast import ORIGIN, OTHER_ORIGIN, bundle_of, draft_of, recipients_of, seed_of
 
@@ -31,9 +34,18 @@ BOB = Device(seed_of("bob"))
 
 
 def open_incoming(store: TrustStore, origin: bytes | None = None, backlog_bytes_max: int = 1 << 26) -> Incoming:
+    """It opens nothing that is sealed."""
     kept = store.load()
     return Incoming(
-        BOB, store, StoreCalls(store), kept, origin=kept.origin or origin, backlog_bytes_max=backlog_bytes_max
+        BOB,
+        store,
+        StoreCalls(store),
+        kept,
+        origin=kept.origin or origin,
+        backlog_bytes_max=backlog_bytes_max,
+        open_sealed=lambda _, delivery: Opened(Seal.NONE, 0, delivery.common),
+        make_witness=lambda of, trusted: Witness(store, BOB.device_id, of, trusted, DEFAULT_POLICY, time_ms=lambda: 7),
+        on_heard=lambda: None,
     )
 
 

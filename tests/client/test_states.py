@@ -5,19 +5,20 @@ import trio.testing
 
 from noise_client.backoff import Backoff
 from noise_client.changed import Changed
-from noise_client.states import ClientState, StateLog
+from noise_client.states import ChangeLog, ClientState
 
 CONNECTING, SYNCING, LIVE = ClientState.CONNECTING, ClientState.SYNCING, ClientState.LIVE
 
 
 async def test_a_watcher_sees_the_present_state_and_every_later_one() -> None:
-    log = StateLog()
+    log = ChangeLog(CONNECTING)
     early = log.watch()
     for state in (SYNCING, LIVE, LIVE, ClientState.BACKOFF):
         log.enter(state)
     late = log.watch()
     log.enter(CONNECTING)
     log.enter(ClientState.CLOSED)
+    log.end()
     with trio.fail_after(10):
         assert [state async for state in early] == [
             CONNECTING,
@@ -32,7 +33,7 @@ async def test_a_watcher_sees_the_present_state_and_every_later_one() -> None:
 
 
 async def test_a_watcher_waits_for_what_comes() -> None:
-    log = StateLog()
+    log = ChangeLog(CONNECTING)
     seen: list[ClientState] = []
 
     async def watch() -> None:
@@ -48,14 +49,16 @@ async def test_a_watcher_waits_for_what_comes() -> None:
             await trio.testing.wait_all_tasks_blocked()
             assert seen == [CONNECTING, LIVE]
             log.enter(ClientState.CLOSED)
+            log.end()
     assert seen == [CONNECTING, LIVE, ClientState.CLOSED]
 
 
-def test_closed_is_never_left() -> None:
-    log = StateLog()
+def test_after_the_end_nothing_changes() -> None:
+    log = ChangeLog(CONNECTING)
     log.enter(ClientState.CLOSED)
+    log.end()
     log.enter(LIVE)
-    assert log.state is ClientState.CLOSED
+    assert log.value is ClientState.CLOSED
 
 
 async def test_a_notice_wakes_those_who_wait_and_nobody_later() -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,35 +25,12 @@ from noise_client import (
     create_device_file,
 )
 from noise_client.trust_store import OFFENCES_MAX, ROW_BYTES, QueuedMessage, StoreCalls
+from tests.client.conftest import Reopen
 from tests.vectors.cast import device_of, filler, seed_of
 
 ALICE = Device(seed_of("alice"))
 ORIGIN = filler("origin", 32)
 U64_MAX = 2**64 - 1
-
-Reopen = Callable[[], TrustStore]
-"""The same store, opened again after its process ended well."""
-
-
-@pytest.fixture(params=["sqlite", "memory"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
-    opened: list[TrustStore] = []
-    path = tmp_path / "alice.device"
-    if request.param == "sqlite":
-        create_device_file(path, ALICE)
-
-    def open_again() -> TrustStore:
-        if request.param == "memory":
-            opened.append(opened[-1] if opened else MemoryTrustStore(ALICE))
-            return opened[-1]
-        while opened:
-            opened.pop().close()
-        opened.append(SqliteTrustStore(path))
-        return opened[-1]
-
-    yield open_again
-    for store in opened:
-        store.close()
 
 
 def delivery(n: int, size: int = 5, sender: str = "bob", created_ms: int = 7) -> Delivery:
@@ -238,7 +214,7 @@ def test_only_device_files_are_opened(tmp_path: Path) -> None:
     assert refusal_of(other) == "not-a-device-file"
     later = tmp_path / "later"
     create_device_file(later)
-    sqlite3.connect(later).execute("PRAGMA user_version = 2").connection.close()
+    sqlite3.connect(later).execute("PRAGMA user_version = 99").connection.close()
     assert refusal_of(later) == "not-a-device-file"
 
 

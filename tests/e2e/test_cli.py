@@ -90,6 +90,7 @@ def test_ids_that_look_like_options(tmp_path: Path) -> None:
             str(tmp_path / "alice"),
             "--server",
             served.url,
+            "--unsealed",
             "--to",
             "-" + "A" * 41 + "E",
             "--timeout-s",
@@ -132,7 +133,7 @@ def test_old_state_is_not_served(tmp_path: Path, graceful: bool) -> None:
     data = tmp_path / "provider"
     _new_device(tmp_path / "alice")
     with provider(data) as served:
-        send = ("send", "--device", str(tmp_path / "alice"), "--server", served.url, "--to", "A" * 43)
+        send = ("send", "--device", str(tmp_path / "alice"), "--server", served.url, "--unsealed", "--to", "A" * 43)
         subprocess.run(client_command(*send), input="one\n", text=True, env=client_environment(), check=True)
         assert served.stop() == 0
         shutil.copytree(data / "state", tmp_path / "yesterday")

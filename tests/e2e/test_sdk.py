@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from noise.config import ServeOptions
 from noise.node import create_node, open_node, serve_node
@@ -13,12 +14,15 @@ from noise_client import (
     Client,
     ClientState,
     Delivery,
+    Device,
     MemoryTrustStore,
     Settings,
     create_device,
     create_device_file,
     open_client,
 )
+from noise_client.link import parse_url
+from noise_client.provider_http import open_http
 from tests.client.scripted import in_time
 
 QUICK = Settings(backoff_first_s=0.02, backoff_max_s=0.1)
@@ -54,6 +58,13 @@ async def take(client: Client, count: int) -> list[Delivery]:
         if len(got) == count:
             break
     return got
+
+
+async def publish(url: str, device: Device, path: Path) -> None:
+    """Let a device be there until others can seal for it."""
+    async with open_client(url, path), open_http(parse_url(url), None, 10) as http:
+        while not (await http.prekey_count(device.device_id)).one_time:
+            await trio.testing.wait_all_tasks_blocked(0.01)
 
 
 def data_of(deliveries: list[Delivery]) -> list[bytes]:
@@ -112,16 +123,17 @@ async def test_a_restart_of_the_provider_loses_and_doubles_nothing(tmp_path: Pat
 
 @in_time
 async def test_an_offline_queue_outlives_its_process(tmp_path: Path) -> None:
-    async with running_node(tmp_path / "provider") as url:
-        pass
-    path, bob = tmp_path / "alice.device", create_device()
+    path, bob_path = tmp_path / "alice.device", tmp_path / "bob.device"
     create_device_file(path)
+    bob = create_device_file(bob_path)
+    async with running_node(tmp_path / "provider") as url:
+        await publish(url, bob, bob_path)
     for text in (b"one", b"two"):
         async with open_client(url, path, settings=QUICK) as alice:
             await alice.enqueue([bob.device_id], text)
     async with running_node(tmp_path / "provider", port_of(url)), open_client(url, path) as alice:
         assert len([await sending.wait_receipt() for sending in alice.unsent()]) == 2
-        async with open_client(url, bob) as client:
+        async with open_client(url, bob_path) as client:
             assert data_of(await take(client, 2)) == [b"one", b"two"]
 
 
@@ -187,6 +199,7 @@ async def test_a_device_that_was_away_catches_up_with_thousands(tmp_path: Path) 
     path = tmp_path / "bob.device"
     bob = create_device_file(path)
     async with running_node(tmp_path / "provider") as url:
+        await publish(url, bob, path)
         async with open_client(url, create_device()) as client:
             await send_all(client, [bob.device_id], texts)
         async with open_client(url, path) as client:
