@@ -6,6 +6,7 @@
     python -m tests --no-gates          the suites alone
     python -m tests --long              the same suites, searching much longer
 
+Everything runs on all cores; with --only in one process, so that output and debuggers stay usable.
 The gates are `ruff format --check`, `ruff check` and `mypy --strict`. Their settings, and those of pytest, are in
 pyproject.toml; tests are linted but not strictly typed. A failing gate does not stop what comes after it.
 The last line is `N passed, N failed, N skipped`, where each gate counts as one, and the exit status is 0 only if
@@ -71,7 +72,7 @@ def choose_tests(word: str) -> list[str]:
 
 
 def run_pytest(only: str | None, *, is_long: bool) -> Tally:
-    arguments = choose_tests(only) if only else [str(TESTS)]
+    arguments = choose_tests(only) if only else [str(TESTS), "-n", "auto", "--dist", "worksteal"]
     if is_long:
         arguments += ["--long", "-o", f"faulthandler_timeout={LONG_TEST_SECONDS_MAX}"]
     with tempfile.TemporaryDirectory() as directory:

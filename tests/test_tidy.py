@@ -38,7 +38,9 @@ LAYERS = (
 DEPTH = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 
 STAGES = tuple(f"noise.pipeline.{name}" for name in ("inbox", "router", "receiver", "outbox", "fanout", "sequencer"))
-HANDLERS = tuple(f"noise.web.{name}" for name in ("submit", "mailbox", "push", "history", "sessions", "health"))
+HANDLERS = tuple(
+    f"noise.web.{name}" for name in ("submit", "mailbox", "prekeys", "push", "history", "sessions", "health")
+)
 
 PROTOCOL_THIRD_PARTIES = {"cryptography"}
 PROTOCOL_REFUSED = {  # time and randomness are arguments; bytes come in and values go out
@@ -51,7 +53,8 @@ CONFINED = {
     "wsproto": "noise/web/*",
     "sqlite3": "noise/store/* clients/noise_client/trust_store*",
     "coredis": "noise/store/redis.py noise/exchange/redis.py",
-    "trio_websocket": "clients/noise_client/link.py",
+    "trio_websocket": "clients/noise_client/link.py clients/noise_client/gossip_link.py",
+    "httpx": "clients/noise_client/provider_http.py",
 }
 NAMELESS = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"}
 # Joined from halves, so that this file does not break its own rules.
