@@ -11,14 +11,11 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from noise.protocol.delta import Delta, RecipientLists
-from noise.protocol.encoding import Codec
 from noise.protocol.errors import DecodeError, NoiseError, Rejected
 from noise.protocol.follower import Follower
 from noise.protocol.frames import (
-    AUTH_PROOF,
     PURPOSE_PUSH,
     AuthFrame,
-    AuthProof,
     BundleFrame,
     ChallengeFrame,
     DeltaFrame,
@@ -26,7 +23,6 @@ from noise.protocol.frames import (
     PongFrame,
     ReceiptFrame,
     RefusalFrame,
-    SignedAuthProof,
 )
 from noise_client.backoff import Backoff
 from noise_client.changed import Changed
@@ -38,7 +34,6 @@ from noise_client.sending import RETRIED_CODES, Outgoing
 from noise_client.settings import Settings
 from noise_client.states import ChangeLog, ClientState
 
-_AUTH_PROOF: Codec[AuthProof] = AUTH_PROOF
 _REQUESTS = 2**32
 
 
@@ -101,18 +96,8 @@ class Connection:
     async def _authenticate(self, audience: str) -> Follower:
         challenge = await self._receive_challenge()
         follower = self._incoming.follow(challenge.origin)
-        signer = self._device.signer
-        proof = AuthProof(
-            follower.origin,
-            self._device.device_id,
-            signer.public_key,
-            challenge.nonce,
-            audience,
-            PURPOSE_PUSH,
-            min(challenge.server_ms + challenge.life_ms, 2**64 - 1),
-        )
-        signed = signer.sign("auth", follower.origin, _AUTH_PROOF.encode(proof))
-        await self._link.send(AuthFrame(SignedAuthProof(*signed), follower.cursor))
+        proof = self._device.answer(challenge, audience, PURPOSE_PUSH)
+        await self._link.send(AuthFrame(proof, follower.cursor))
         return follower
 
     async def _receive_challenge(self) -> ChallengeFrame:

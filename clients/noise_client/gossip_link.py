@@ -30,7 +30,7 @@ from noise.protocol.gossip import (
 )
 from noise_client.device import Device
 from noise_client.errors import LinkError, lone_exception, raise_alone
-from noise_client.link import open_stream
+from noise_client.link import is_foreign, open_stream
 
 LOGGER = logging.getLogger("noise_client")
 
@@ -142,17 +142,11 @@ async def dial(
         error = lone_exception(group)
         if error is None:
             raise
-        if _is_foreign(error):
+        if is_foreign(error) or isinstance(error, trio.TooSlowError):
             raise LinkError(f"{url} does not speak gossip", code="not-a-peer") from error
         raise_alone(error)
     finally:
         await trio.aclose_forcefully(stream)
-
-
-def _is_foreign(error: BaseException) -> bool:
-    """What trio_websocket and those below it raise when the other side breaks the rules of WebSocket, or none."""
-    module = type(error).__module__.partition(".")[0]
-    return module in {"trio_websocket", "wsproto", "h11"} or isinstance(error, trio.TooSlowError)
 
 
 async def serve(

@@ -1,21 +1,43 @@
-"""The records of our mailbox that are kept, and how they are forgotten from the front.
+"""The records of our mailbox that are kept: what each verified step adds, and how they are forgotten from the front.
 
 Knows nothing of peers but how far they have compared. Calls the store.
 """
 
 from collections.abc import Sequence
 
+from noise.protocol.delta import Delta
+from noise.protocol.envelope import RecipientSet
 from noise.protocol.evidence.material import Material
+from noise.protocol.evidence.openings import LOG_OPENING, LogOpening
+from noise.protocol.follower import Step
 from noise.protocol.history import HISTORY_RECORD
+from noise.protocol.identifiers import parse_seq
 from noise.protocol.merkle import leaf_hashes
 from noise.protocol.statements import MESSAGE_LEAF
 from noise.protocol.trust import Trusted
-from noise_client.evidence_store import EvidenceStore, KeptRecord
+from noise_client.evidence_store import EvidenceStore, Gained, KeptMessage, KeptNote, KeptRecord
 from noise_client.pair_chains import PairChains
 from noise_client.retention import Policy, Standing
 
 RECORDS_BETWEEN_PRUNING = 256
 """Records that are kept at least before anything is forgotten: asking the policy costs time."""
+
+
+def gained_by(before: Trusted, step: Step, delta: Delta, spent: Sequence[bytes] = ()) -> Gained:
+    """What a verified step adds to what is kept: to be stored with it. `before`: what was trusted then. Pure."""
+    first_k = before.delivered.state.hist_size if before.delivered else 0
+    records = [KeptRecord(first_k + i, entry.record) for i, entry in enumerate(delta.history)]
+    k_of = {HISTORY_RECORD.decode(record).epoch: k for k, record in records}
+    messages, sets = [], {}
+    for d in step.deliveries:
+        messages.append(KeptMessage(d.seq, k_of[parse_seq(d.seq)[0]], d.recipients.root, d.leaf))
+        sets[d.recipients.root] = RecipientSet(d.recipients.env_salt, d.recipients.device_ids)
+    shared, notes = step.trusted.shared, []
+    if shared is not None and step.trusted.log.size > before.log.size and records:
+        size = step.trusted.log.size
+        opening = LogOpening(shared.note, size - 1, shared.record, step.trusted.log_proof)
+        notes.append(KeptNote(size, LOG_OPENING.encode(opening), False))
+    return Gained(records, messages, list(sets.items()), notes, spent)
 
 
 class KeptHistory:

@@ -25,6 +25,7 @@ from noise.protocol.trust import NOTHING, Trusted, encode_trusted, parse_trusted
 from noise_client.changed import Changed
 from noise_client.device import Device
 from noise_client.errors import LinkError, deadline
+from noise_client.kept_history import gained_by
 from noise_client.sealer import Opened
 from noise_client.trust_store import Delivery, Kept, StoreCalls, TrustStore
 from noise_client.witness import Witness
@@ -146,8 +147,7 @@ class Incoming:
             self._last_row_seq = rows[-1].seq if rows else self._last_row_seq
             self._add_ack_point()
             self.changed.notify()
-        trusted = step.trusted
-        self.is_synced = (trusted.delivered.state if trusted.delivered else None) == trusted.state
+        self.is_synced = step.trusted.is_complete
         return self.is_synced
 
     def _accept(self, follower: Follower, delta: Delta, lists: RecipientLists) -> tuple[Step, list[Delivery]]:
@@ -168,7 +168,7 @@ class Incoming:
             if o.kind != PAYLOAD_GOSSIP
         ]
         if step.trusted != follower.trusted:
-            gained = witness.gain(follower.trusted, step, delta, [o.spent for o in opened if o.spent])
+            gained = gained_by(follower.trusted, step, delta, [o.spent for o in opened if o.spent])
             self._store.save_step(follower.origin, encode_trusted(step.trusted), step.counters, rows, gained)
             follower.adopt(step)
             self.witness = witness

@@ -5,20 +5,17 @@ is verified as if it came for the first time, and then against the compact range
 """
 
 from noise.protocol.delta import RecipientLists
-from noise.protocol.encoding import Codec
 from noise.protocol.envelope import RecipientSet
 from noise.protocol.errors import NoiseError, ProviderMisbehaved
 from noise.protocol.evidence.material import Material
 from noise.protocol.follower import Follower
-from noise.protocol.frames import AUTH_PROOF, PURPOSE_SESSION, AuthProof, SignedAuthProof
-from noise.protocol.history import HISTORY_RECORD
+from noise.protocol.frames import PURPOSE_SESSION
 from noise.protocol.identifiers import parse_seq
 from noise.protocol.merkle import EMPTY_RANGE, CompactRange, Tree, leaf_hashes, range_hashes
 from noise.protocol.trust import Trusted
 from noise_client.device import Device
+from noise_client.kept_history import gained_by
 from noise_client.provider_http import ProviderHttp
-
-_AUTH_PROOF: Codec[AuthProof] = AUTH_PROOF
 
 
 async def reproduce(
@@ -36,27 +33,31 @@ async def reproduce(
     Takes memory for every record, 200 bytes each, and time for every message ever delivered. Raises LinkError or
     Rejected when the provider does not produce it, ProviderMisbehaved when it is not what it was.
     """
-    token = await http.session(await _prove(http, device, origin, audience))
+    challenge = await http.challenge()
+    if challenge.origin != origin:
+        raise NoiseError("another provider answers here", code="wrong-origin")
+    token = await http.session(device.answer(challenge, audience, PURPOSE_SESSION))
     counters: dict[bytes, int] = {}
     follower = Follower(origin, device.device_id, last_counter=counters.get)
     records: list[bytes] = []
     leaves: dict[int, list[bytes]] = {}
     sets: dict[bytes, RecipientSet] = {}
     while True:
+        before = follower.trusted
         delta = await http.page(token, follower.cursor)
         step = follower.check_delta(delta, RecipientLists())
         follower.adopt(step)
-        if follower.trusted.log.size == trusted.log.size and follower.trusted.log != trusted.log:
+        if step.trusted.log.size == trusted.log.size and step.trusted.log != trusted.log:
             raise ProviderMisbehaved("the provider shows another log than it showed before", code="bad-history")
         counters.update(step.counters)
-        k_of = {HISTORY_RECORD.decode(entry.record).epoch: len(records) + i for i, entry in enumerate(delta.history)}
-        records += [entry.record for entry in delta.history]
-        for delivery in step.deliveries:
-            if parse_seq(delivery.seq)[0] == epoch:
-                leaves.setdefault(k_of[epoch], []).append(delivery.leaf)
-                recipients = delivery.recipients
-                sets[recipients.root] = RecipientSet(recipients.env_salt, recipients.device_ids)
-        if (follower.trusted.delivered.state if follower.trusted.delivered else None) == follower.trusted.state:
+        gained = gained_by(before, step, delta)
+        records += [record for _, record in gained.records]
+        wanted = [message for message in gained.messages if parse_seq(message.seq)[0] == epoch]
+        for message in wanted:
+            leaves.setdefault(message.k, []).append(message.leaf)
+        roots = {message.recipients_root for message in wanted}
+        sets.update((root, members) for root, members in gained.sets if root in roots)
+        if step.trusted.is_complete:
             break
     reached = trusted.delivered.records if trusted.delivered else EMPTY_RANGE
     tree = Tree(leaf_hashes(records))
@@ -66,15 +67,3 @@ async def reproduce(
     return Material(
         origin, device.device_id, follower.trusted, EMPTY_RANGE, records, lambda k: leaves.get(k, ()), sets.get
     )
-
-
-async def _prove(http: ProviderHttp, device: Device, origin: bytes, audience: str) -> SignedAuthProof:
-    challenge = await http.challenge()
-    if challenge.origin != origin:
-        raise NoiseError("another provider answers here", code="wrong-origin")
-    until_ms = min(challenge.server_ms + challenge.life_ms, 2**64 - 1)
-    signer = device.signer
-    proof = AuthProof(
-        *(origin, device.device_id, signer.public_key, challenge.nonce, audience, PURPOSE_SESSION, until_ms)
-    )
-    return SignedAuthProof(*signer.sign("auth", origin, _AUTH_PROOF.encode(proof)))

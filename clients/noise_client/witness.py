@@ -9,16 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from noise.protocol.delta import Delta, RecipientLists
-from noise.protocol.envelope import Bundle, RecipientSet
+from noise.protocol.envelope import Bundle
 from noise.protocol.errors import NoiseError
 from noise.protocol.evidence.accuse import accuse_refusal
 from noise.protocol.evidence.material import EvidenceUnavailable, Material
 from noise.protocol.evidence.openings import LOG_OPENING, LogOpening
-from noise.protocol.evidence.proof import verify_proof
 from noise.protocol.evidence.testimony import TESTIMONY, Testimony, accuse_message, testify
 from noise.protocol.evidence.verdict import NotProven
 from noise.protocol.exported_view import ExportedView, open_view, sign_view
-from noise.protocol.follower import Step
 from noise.protocol.frames import Receipt
 from noise.protocol.gossip import (
     VIEW,
@@ -36,12 +34,11 @@ from noise.protocol.gossip import (
     answer_log,
     answer_statement,
 )
-from noise.protocol.history import HISTORY_RECORD
 from noise.protocol.identifiers import NO_EPOCH, format_id, parse_seq
 from noise.protocol.log_pages import EpochStatements, Inclusion
 from noise.protocol.trust import Trusted
 from noise_client.device import Device
-from noise_client.evidence_store import Gained, KeptMessage, KeptNote, KeptRecord
+from noise_client.evidence_store import Gained
 from noise_client.exporting import compare_section, exported_checkpoints, exported_section
 from noise_client.kept_history import KeptHistory
 from noise_client.log_watch import LogLookup, LogWatch, Lookup, NoteLookup
@@ -116,30 +113,13 @@ class Witness:
     def judgement(self) -> Judgement:
         return self._docket.judgement
 
-    def gain(self, before: Trusted, step: Step, delta: Delta, spent: Sequence[bytes] = ()) -> Gained:
-        """What a verified step adds to what is kept: to be stored with it. `before`: what was trusted then. Pure."""
-        first_k = before.delivered.state.hist_size if before.delivered else 0
-        records = [KeptRecord(first_k + i, entry.record) for i, entry in enumerate(delta.history)]
-        k_of = {HISTORY_RECORD.decode(record).epoch: k for k, record in records}
-        messages, sets = [], {}
-        for d in step.deliveries:
-            messages.append(KeptMessage(d.seq, k_of[parse_seq(d.seq)[0]], d.recipients.root, d.leaf))
-            sets[d.recipients.root] = RecipientSet(d.recipients.env_salt, d.recipients.device_ids)
-        shared, notes = step.trusted.shared, []
-        if shared is not None and step.trusted.log.size > before.log.size and records:
-            size = step.trusted.log.size
-            opening = LogOpening(shared.note, size - 1, shared.record, step.trusted.log_proof)
-            notes.append(KeptNote(size, LOG_OPENING.encode(opening), False))
-        return Gained(records, messages, list(sets.items()), notes, spent)
-
     def note_step(self, trusted: Trusted, gained: Gained | None = None) -> None:
         """A step is stored and adopted: compare what had to wait for it, and forget what may be forgotten."""
         self._trusted = trusted
         self._history.extend(gained.records if gained else ())
         self._clear(LOG_BEHIND)
-        delivered = trusted.delivered.state if trusted.delivered else None
-        reached = delivered.last_epoch + 1 if delivered else 0
-        self._pairs.next_epoch = trusted.log.size if delivered == trusted.state else reached
+        reached = trusted.delivered.state.last_epoch + 1 if trusted.delivered else 0
+        self._pairs.next_epoch = trusted.log.size if trusted.is_complete else reached
         self._lookups += self._logs.note_step(trusted, gained.notes if gained else ())
         for peer, checkpoint in self._logs.ready():
             with suppress(NoiseError):  # its roster is gone meanwhile
@@ -216,10 +196,10 @@ class Witness:
                 self._asked_records.discard((peer, frame.epoch))
                 self.hear_opening(frame.opening)
         elif isinstance(frame, ProofFrame):
-            verify_proof(frame.proof, [self.origin])
-            if self._keep_proof(frame.proof, known_to=peer):
-                self._pairs.explain(peer)
-                self._clear(_pair_key(peer))
+            if not self._keep_proof(frame.proof, known_to=peer):
+                raise NotProven("what the peer calls a proof convicts nobody of ours")
+            self._pairs.explain(peer)
+            self._clear(_pair_key(peer))
         elif self._may_answer(peer):
             self._answer(peer, frame)
 

@@ -48,6 +48,11 @@ class Trusted(NamedTuple):
     delivered: History | None
     bounds: tuple[Bound, ...]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was delivered that the last verified epoch commits to: there is nothing to catch up."""
+        return (self.delivered.state if self.delivered else None) == self.state
+
 
 NOTHING = Trusted((), EMPTY_RANGE, (), None, (), None, None, None, ())
 """What a client trusts before its first delta: the origin that it pinned, and nothing else."""

@@ -16,6 +16,7 @@ from noise.protocol.log_pages import EpochStatements, Inclusion, SignedOpen
 from noise.protocol.merkle import Tree, consistency_proof, leaf_hash
 from noise.protocol.trust import NOTHING, encode_trusted, parse_trusted
 from noise_client import Device, MemoryTrustStore, TrustStore
+from noise_client.kept_history import gained_by
 from noise_client.log_watch import LogLookup
 from noise_client.retention import DEFAULT_POLICY, Cumulative, Layered, Policy, Stability, Window
 from noise_client.verdicts import Verdict
@@ -65,7 +66,7 @@ class Keeper:
             self.refusals.append(error.code)
             self.witness.note_refusal(delta, self.lists, error.detail)
             return
-        gained = self.witness.gain(before, step, delta)
+        gained = gained_by(before, step, delta)
         self.store.save_step(ORIGIN, encode_trusted(step.trusted), step.counters, (), gained)
         self.follower.adopt(step)
         self.witness.note_step(step.trusted, gained)

@@ -29,6 +29,7 @@ from noise.protocol.identifiers import device_id_of
 from noise.protocol.signing import Signer
 from noise.protocol.trust import NOTHING, Trusted, encode_trusted, parse_trusted
 from noise_client.device import Device
+from noise_client.kept_history import gained_by
 from noise_client.retention import Cumulative, Layered, Policy, Stability, Window
 from noise_client.sending import RETRIED_CODES
 from noise_client.trust_store_memory import MemoryTrustStore
@@ -118,7 +119,7 @@ class SimDevice:
         self.seen.append(Seen(self.device_id, delta, step.trusted, step.deliveries))
         self.deliveries += step.deliveries
         if step.trusted != before:
-            gained = self.witness.gain(before, step, delta)
+            gained = gained_by(before, step, delta)
             self.store.save_step(self.origin, encode_trusted(step.trusted), step.counters, (), gained)
             self.follower.adopt(step)
             self.witness.note_step(step.trusted, gained)

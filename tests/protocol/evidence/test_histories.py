@@ -1,6 +1,5 @@
 """HistoryViolation: every rule of a history convicts whoever breaks it, and nobody else."""
 
-from functools import cache
 from typing import Any
 
 import pytest
@@ -11,9 +10,9 @@ from noise.protocol.evidence.mailboxes import (
     MailboxRollback,
 )
 from noise.protocol.evidence.openings import RecordOpening
-from noise.protocol.history import HISTORY_RECORD, MAILBOX_STATE
+from noise.protocol.history import HISTORY_RECORD
 from noise.protocol.identifiers import NO_EPOCH, make_seq
-from noise.protocol.merkle import tree_root
+from tests.protocol.evidence.bobs_mailbox import CAROL, OTHER, OUTBOX, bob, honest, state_of, told
 from tests.protocol.evidence.exhibits import (
     Exhibit,
     Scribe,
@@ -27,31 +26,7 @@ from tests.protocol.evidence.exhibits import (
 )
 from tests.protocol.liar import Told
 from tests.protocol.story import ALICE, BOB, DAVE, LAST, letter
-from tests.vectors.cast import device_of, signer_of
-
-CAROL = device_of("carol")
-OTHER = tree_root([bytes(32)])
-OUTBOX = "outbox-0-0"
-
-
-@cache
-def honest() -> Scribe:
-    """Not to be changed."""
-    return tell()
-
-
-def told(k: int) -> Told:
-    return honest().told[BOB].upto(k)
-
-
-def bob(number: int = LAST, **how: Any) -> Exhibit:
-    return Exhibit(honest(), BOB, number, **how)
-
-
-def state_of(exhibit: Exhibit, **changes: Any) -> Exhibit:
-    """The same epoch, with bob's state changed in some fields and signed anew."""
-    state = MAILBOX_STATE.decode(exhibit.state.state)._replace(**changes)
-    return bob(exhibit.log.place, state=state)
+from tests.vectors.cast import signer_of
 
 
 def alone(exhibit: Exhibit, k: int) -> HistoryViolation:

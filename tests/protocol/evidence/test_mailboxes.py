@@ -1,7 +1,6 @@
 """MailboxFork and MailboxRollback: whatever of a state is changed or taken back convicts, and nothing honest does."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import pytest
@@ -12,13 +11,11 @@ from noise.protocol.evidence.mailboxes import (
     MailboxRollback,
 )
 from noise.protocol.evidence.openings import RecordOpening, StateOpening
-from noise.protocol.history import MAILBOX_STATE
 from noise.protocol.identifiers import NO_SEQ, make_seq
-from noise.protocol.merkle import tree_root
 from noise.protocol.placement import place_mailbox
+from tests.protocol.evidence.bobs_mailbox import CAROL, OTHER, OUTBOX, bob, honest, state_of, told
 from tests.protocol.evidence.exhibits import (
     Exhibit,
-    Scribe,
     acquits,
     convicts,
     judge,
@@ -27,31 +24,6 @@ from tests.protocol.evidence.exhibits import (
 )
 from tests.protocol.liar import Told
 from tests.protocol.story import ALICE, BOB, DAVE, LAST
-from tests.vectors.cast import device_of
-
-CAROL = device_of("carol")
-OTHER = tree_root([bytes(32)])
-OUTBOX = "outbox-0-0"
-
-
-@cache
-def honest() -> Scribe:
-    """Not to be changed."""
-    return tell()
-
-
-def told(k: int) -> Told:
-    return honest().told[BOB].upto(k)
-
-
-def bob(number: int = LAST, **how: Any) -> Exhibit:
-    return Exhibit(honest(), BOB, number, **how)
-
-
-def state_of(exhibit: Exhibit, **changes: Any) -> Exhibit:
-    """The same epoch, with bob's state changed in some fields and signed anew."""
-    state = MAILBOX_STATE.decode(exhibit.state.state)._replace(**changes)
-    return bob(exhibit.log.place, state=state)
 
 
 def fork(one: StateOpening, other: StateOpening) -> MailboxFork:
