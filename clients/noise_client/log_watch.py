@@ -79,11 +79,12 @@ class LogWatch:
         self._trusted = trusted
         for note in notes:
             self._remember_note(note)
-        size, root = trusted.log.size, trusted.log.root()
+        size = trusted.log.size
         newest = size - size % DISTINGUISHED_EVERY
         if newest <= self._wanted:
             return []
         self._wanted = newest
+        root = trusted.log.root()
         oldest = max(max(self._kept[True], default=0), newest - _CATCH_UP_MAX * DISTINGUISHED_EVERY)
         missing = range(oldest + DISTINGUISHED_EVERY, newest + 1, DISTINGUISHED_EVERY)
         return [NoteLookup(wanted, size, root) for wanted in missing]

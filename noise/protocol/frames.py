@@ -14,15 +14,14 @@ from noise.protocol.encoding import (
     Bytes16,
     Bytes32,
     Bytes64,
-    Codec,
     Hashes,
-    Reader,
     Text,
     embedded,
     struct_codec,
 )
 from noise.protocol.envelope import BUNDLE_WIRE
 from noise.protocol.errors import DecodeError
+from noise.protocol.frame_family import FrameFamily
 from noise.protocol.identifiers import NO_EPOCH
 from noise.protocol.json_text import Json, encode_json, parse_json
 from noise.protocol.limits import FRAME_BYTES_MAX
@@ -193,20 +192,19 @@ FRAME_TYPES: dict[str, tuple[int, type[Frame]]] = {
     "ping": (8, PingFrame),
     "pong": (9, PongFrame),
 }
-_CODECS: dict[type[Frame], Codec[Frame]] = {cls: struct_codec(cls) for _, cls in FRAME_TYPES.values()}
-_BY_NUMBER = dict(FRAME_TYPES.values())
+_FAMILY: FrameFamily[Frame] = FrameFamily(FRAME_TYPES, bytes_max=FRAME_BYTES_MAX, noun="frame")
+_CODECS = _FAMILY.codecs
 _BY_NAME = {name: cls for name, (_, cls) in FRAME_TYPES.items()}
 _NAMES = {cls: name for name, (_, cls) in FRAME_TYPES.items()}
-_PREFIXES = {cls: bytes([number]) for number, cls in FRAME_TYPES.values()}
 
 _EVERY_TYPE = frozenset(_CODECS)
 
-DELTA_PREFIX = _PREFIXES[DeltaFrame]
+DELTA_PREFIX = _FAMILY.prefixes[DeltaFrame]
 
 
 def encode_frame(frame: Frame) -> bytes:
     """`u8 type || structure`."""
-    return _PREFIXES[type(frame)] + _CODECS[type(frame)].encode(frame)
+    return _FAMILY.encode(frame)
 
 
 def parse_frame(data: bytes, may_come: Collection[type[Frame]] = _EVERY_TYPE) -> Frame:
@@ -214,13 +212,7 @@ def parse_frame(data: bytes, may_come: Collection[type[Frame]] = _EVERY_TYPE) ->
 
     Of a type that is not among `may_come` only the type is read: content out of turn costs nothing.
     """
-    if len(data) > FRAME_BYTES_MAX:
-        raise DecodeError(f"a frame has at most {FRAME_BYTES_MAX} bytes", code="frame-too-large")
-    reader = Reader(data)
-    frame = _codec_in_turn(_BY_NUMBER.get(reader.take(1)[0]), may_come).read(reader)
-    if reader.remaining():
-        raise DecodeError("bytes after the end of a frame")
-    return frame
+    return _FAMILY.parse(data, may_come)
 
 
 def encode_frame_json(frame: Frame) -> str:
@@ -239,12 +231,4 @@ def parse_frame_json(text: str, may_come: Collection[type[Frame]] = _EVERY_TYPE)
         raise DecodeError("JSON frame is not UTF-8") from None
     name = value.pop("type", None) if isinstance(value, dict) else None
     cls = _BY_NAME.get(name) if isinstance(name, str) else None
-    return _codec_in_turn(cls, may_come).from_json(value)
-
-
-def _codec_in_turn(cls: type[Frame] | None, may_come: Collection[type[Frame]]) -> Codec[Frame]:
-    if cls is None:
-        raise DecodeError("unknown frame type")
-    if cls not in may_come:
-        raise DecodeError(f"{cls.__name__} may not come now", code="out-of-turn")
-    return _CODECS[cls]
+    return _FAMILY.codec_in_turn(cls, may_come).from_json(value)

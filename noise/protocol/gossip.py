@@ -18,8 +18,6 @@ from noise.protocol.encoding import (
     Bytes16,
     Bytes32,
     Bytes64,
-    Codec,
-    Reader,
     Vec32,
     embedded,
     list_of,
@@ -27,6 +25,7 @@ from noise.protocol.encoding import (
     struct_codec,
 )
 from noise.protocol.errors import DecodeError, NoiseError, SignatureError
+from noise.protocol.frame_family import FrameFamily
 from noise.protocol.identifiers import device_id_of
 from noise.protocol.pair_chain import CHAIN_ITEM, CUT, ChainItem, Comparison, Cut, KnownCuts
 from noise.protocol.signing import Signer, verify_strict
@@ -213,32 +212,20 @@ LINK_FRAMES: frozenset[type[GossipFrame]] = frozenset({LinkChallenge, LinkProofF
 CONTENT_FRAMES: frozenset[type[GossipFrame]] = frozenset(cls for _, cls in GOSSIP_TYPES.values()) - LINK_FRAMES
 """What every carrier carries, in any order."""
 
-_CODECS: dict[type[GossipFrame], Codec[GossipFrame]] = {cls: struct_codec(cls) for _, cls in GOSSIP_TYPES.values()}
-_BY_NUMBER = dict(GOSSIP_TYPES.values())
-_PREFIXES = {cls: bytes([number]) for number, cls in GOSSIP_TYPES.values()}
+_FAMILY: FrameFamily[GossipFrame] = FrameFamily(GOSSIP_TYPES, bytes_max=GOSSIP_FRAME_BYTES_MAX, noun="gossip frame")
+_CODECS = _FAMILY.codecs
 
 
 def encode_gossip(frame: GossipFrame) -> bytes:
     """`u8 type || structure`. Raises DecodeError for what no reader would accept."""
-    encoded = _PREFIXES[type(frame)] + _CODECS[type(frame)].encode(frame)
+    encoded = _FAMILY.encode(frame)
     parse_gossip(encoded)
     return encoded
 
 
 def parse_gossip(data: bytes, may_come: Collection[type[GossipFrame]] = CONTENT_FRAMES | LINK_FRAMES) -> GossipFrame:
     """The exact inverse of `encode_gossip`. Raises DecodeError. Of a type that may not come only the type is read."""
-    if len(data) > GOSSIP_FRAME_BYTES_MAX:
-        raise DecodeError(f"a gossip frame has at most {GOSSIP_FRAME_BYTES_MAX} bytes", code="frame-too-large")
-    reader = Reader(data)
-    cls = _BY_NUMBER.get(reader.take(1)[0])
-    if cls is None:
-        raise DecodeError("unknown type of gossip frame")
-    if cls not in may_come:
-        raise DecodeError(f"{cls.__name__} may not come now", code="out-of-turn")
-    frame = _CODECS[cls].read(reader)
-    if reader.remaining():
-        raise DecodeError("bytes after the end of a gossip frame")
-    return frame
+    return _FAMILY.parse(data, may_come)
 
 
 def answer_challenge(signer: Signer, origin: bytes, challenge: LinkChallenge) -> LinkProofFrame:
