@@ -35,7 +35,6 @@ from noise.protocol.history import (
 from noise.protocol.identifiers import NO_EPOCH, Actor, Role
 from noise.protocol.merkle import (
     EMPTY_RANGE,
-    EMPTY_ROOT,
     CompactRange,
     check_inclusion,
     leaf_hash,
@@ -310,14 +309,14 @@ def _check_log(
     old_record = old.shared.record if old.shared else b""
     if checkpoint.size != record.epoch + 1:
         raise ProofError("checkpoint and epoch record disagree about the epoch", code="wrong-epoch")
-    if (record.challenges_root, record.challenges_count) != (EMPTY_ROOT, 0):
-        raise ProofError("unknown challenges", code="wrong-challenges")
     if checkpoint.size < old.log.size:
         raise ProofError("the log went back behind what was verified", code="log-rollback")
     if checkpoint.size == old.log.size:
         if delta.log_hashes or checkpoint.root != old.log.root() or delta.shared.record != old_record:
             raise ProofError("another log of the same size", code="log-fork")
         return record, old.log, old.log_proof
+    if old_record and record.challenges_count < EPOCH_RECORD.decode(old_record).challenges_count:
+        raise ProofError("challenges vanished from the log", code="wrong-challenges")
     before = old.log.extend(record.epoch, delta.log_hashes)
     if record.prev_root != before.root():
         raise ProofError("the epoch does not continue the verified log", code="log-fork")

@@ -47,6 +47,7 @@ class AuthProof(NamedTuple):
 AUTH_PROOF = struct_codec(AuthProof, record_type=11)
 PURPOSE_PUSH = "push"
 PURPOSE_SESSION = "session"
+PURPOSE_AUDIT = "audit"
 
 
 class SignedAuthProof(NamedTuple):

@@ -49,7 +49,7 @@ ROSTERS_MAX = 1024
 LANES_MAX = 16
 """Inboxes of one provider: each takes a bundle into any epoch, and all of them must fit into one delta."""
 
-OUTBOXES_MAX = 1024
+OUTBOXES_MAX = 512
 """Outboxes of one provider: a roster must fit into 64 KiB."""
 
 CONNECTION_RECIPIENT_IDS_MAX = 4096

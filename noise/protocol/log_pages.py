@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 from noise.protocol.delta import SIGNED_HEAD, SIGNED_ROSTER, SignedHead, SignedRoster
 from noise.protocol.encoding import Bytes32, Bytes64, Codec, Hashes, Text, embedded, list_of, struct_codec
 from noise.protocol.frames import SIGNED_MANIFEST, SignedManifest
-from noise.protocol.statements import EPOCH_OPEN, EPOCH_RECORD
+from noise.protocol.statements import EPOCH_OPEN, EPOCH_RECORD, MERGE_SHEET, ROUTE_SHEET
 
 
 class Inclusion(NamedTuple):
@@ -16,6 +16,22 @@ class Inclusion(NamedTuple):
 
     leaf_hash: Bytes32
     proof: Hashes
+
+
+class SignedRoute(NamedTuple):
+    body: Annotated[bytes, embedded(ROUTE_SHEET)]
+    signature: Bytes64
+
+
+SIGNED_ROUTE = struct_codec(SignedRoute)
+
+
+class SignedMerge(NamedTuple):
+    body: Annotated[bytes, embedded(MERGE_SHEET)]
+    signature: Bytes64
+
+
+SIGNED_MERGE = struct_codec(SignedMerge)
 
 
 class SignedOpen(NamedTuple):
@@ -29,13 +45,15 @@ SIGNED_OPEN = struct_codec(SignedOpen)
 class EpochStatements(NamedTuple):
     """An epoch as its actors signed it.
 
-    `note`: the checkpoint of size epoch + 1. The manifests, the heads and the sequencer's statement, in this order, are
-    the leaves of the record's `statements_root`.
+    `note`: the checkpoint of size epoch + 1. The manifests, route sheets, merge sheets, heads and the sequencer's
+    statement, in this order and each by actor, are the leaves of the record's `statements_root`.
     """
 
     record: Annotated[bytes, embedded(EPOCH_RECORD)]
     note: Text
     manifests: Annotated[tuple[SignedManifest, ...], list_of(SIGNED_MANIFEST)]
+    routes: Annotated[tuple[SignedRoute, ...], list_of(SIGNED_ROUTE)]
+    merges: Annotated[tuple[SignedMerge, ...], list_of(SIGNED_MERGE)]
     heads: Annotated[tuple[SignedHead, ...], list_of(SIGNED_HEAD)]
     opened: Annotated[SignedOpen, SIGNED_OPEN]
 

@@ -17,10 +17,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from noise.protocol.encoding import Bytes64, Vec16, struct_codec
 from noise.protocol.errors import SignatureError
 
-_HASH_NAMES = "bundle commit ct device env head manifest mapkey open origin pair payload rcpt roster rsalt seal state"
+_HASH_NAMES = (
+    "bundle challenge commit complaint ct device env head manifest mapkey merge open origin pair payload rcpt roster "
+    "route rsalt seal state"
+)
 HASH_LABELS = frozenset(_HASH_NAMES.split(" "))
 SIGNATURE_LABELS = frozenset(
-    ("ack", "auth", "bundle", "gossip", "head", "manifest", "open", "prekey", "roster", "view")
+    (
+        *("ack", "admission", "auth", "bundle", "challenge", "gossip", "head", "manifest", "merge", "open", "prekey"),
+        *("roster", "route", "view"),
+    )
 )
 
 SUITE_ED25519 = 1

@@ -1,11 +1,11 @@
 """What actors sign, once per epoch each, and the roster that says who they are.
 
-Knows nothing of how statements come about or where they are kept. Every body starts with a u16 record type, has a
-fixed layout, and is hashed under a label of its own. Lists are committed to by a root that travels with its count.
-The sheets of router and receiver have their place (`EpochHead.merge_sheet_hash`) and no producer yet.
+Knows nothing of how statements come about or where they are kept. Every body starts with a u16 record type and is
+hashed under a label of its own. Lists are committed to by a root that travels with its count. Each statement names the
+hash of the one that it was made from: manifest, route sheet, merge sheet, head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Annotated, NamedTuple
 
@@ -17,6 +17,7 @@ from noise.protocol.encoding import (
     Bytes5,
     Bytes16,
     Bytes32,
+    Hashes,
     Text,
     list_of,
     struct_codec,
@@ -24,19 +25,22 @@ from noise.protocol.encoding import (
 from noise.protocol.envelope import Bundle
 from noise.protocol.errors import DecodeError, SignatureError
 from noise.protocol.identifiers import Actor, Role, origin_of, parse_actor
+from noise.protocol.limits import LANES_MAX, OUTBOXES_MAX
 from noise.protocol.merkle import leaf_hash, tree_root
 from noise.protocol.signing import SUITE_ED25519, Signed, check_public_key, hasher, verify_strict
 
-NO_SHEET = bytes(32)
-"""`EpochHead.merge_sheet_hash` while receivers sign no sheets."""
-
 NO_OVERRIDES = tree_root([])
 """`placement_root` when every mailbox is where rendezvous hashing puts it."""
+
+FIRST_INCARNATION = 1
+"""Of an actor of the first roster."""
 
 STATEMENT_LEAF = (19).to_bytes(2, "big")
 
 hash_manifest = hasher("manifest")
 hash_open = hasher("open")
+hash_route = hasher("route")
+hash_merge = hasher("merge")
 hash_head = hasher("head")
 hash_roster = hasher("roster")
 
@@ -72,6 +76,66 @@ class Manifest(NamedTuple):
 
 
 MANIFEST = struct_codec(Manifest, record_type=4)
+
+
+class SheetItem(NamedTuple):
+    """What a sheet holds for one mailbox. `delta_root`: tree over its `n_messages` MessageLeaves, seq strictly
+    increasing. In a merge sheet these are those of the mailbox's history record of the epoch."""
+
+    mailbox: Bytes32
+    n_messages: U32
+    delta_root: Bytes32
+
+
+SHEET_ITEM = struct_codec(SheetItem, record_type=21)
+
+
+class RouteEntry(NamedTuple):
+    """What a router holds for one outbox: a tree over its SheetItems, mailboxes strictly increasing."""
+
+    outbox: Bytes5
+    n_mailboxes: U32
+    root: Bytes32
+
+
+ROUTE_ENTRY = struct_codec(RouteEntry, record_type=22)
+
+
+class RouteSheet(NamedTuple):
+    """A router's statement: how it sorted the lane of its inbox. `root`: tree over a RouteEntry for each of the
+    roster's `n_outboxes` outboxes, in order. `previous`: hash of its last sheet."""
+
+    origin: Bytes32
+    actor: Bytes5
+    incarnation: U32
+    epoch: U64
+    roster_hash: Bytes32
+    lane: U16
+    manifest_hash: Bytes32
+    n_outboxes: U16
+    root: Bytes32
+    previous: Bytes32
+
+
+ROUTE_SHEET = struct_codec(RouteSheet, record_type=13)
+
+
+class MergeSheet(NamedTuple):
+    """A receiver's statement: what it merged for its outbox. `inputs`: hash of every lane's route sheet, lanes in
+    order. `root`: tree over `n_mailboxes` SheetItems, mailboxes strictly increasing. `previous`: hash of its last."""
+
+    origin: Bytes32
+    actor: Bytes5
+    incarnation: U32
+    epoch: U64
+    roster_hash: Bytes32
+    inputs: Hashes
+    n_mailboxes: U32
+    root: Bytes32
+    previous: Bytes32
+
+
+MERGE_SHEET = struct_codec(MergeSheet, record_type=14)
 
 
 class EpochHead(NamedTuple):
@@ -148,11 +212,17 @@ LANE = struct_codec(Lane)
 
 
 class Parameters(NamedTuple):
-    """What the operator chose, in milliseconds: the shortest and the idle interval of epochs, and the heartbeat."""
+    """What the operator chose. In milliseconds: the shortest and the idle interval of epochs, and the heartbeat.
+
+    In epochs: for how long every actor keeps what it was given and what it made of it, and how long it may take to
+    answer a challenge.
+    """
 
     epoch_ms: U32
     idle_ms: U32
     heartbeat_ms: U32
+    custody_epochs: U32
+    challenge_epochs: U32
 
 
 PARAMETERS = struct_codec(Parameters)
@@ -183,11 +253,26 @@ class Roster(NamedTuple):
         return sum(entry.actor[0] == role for entry in self.actors)
 
     def signers(self) -> list[bytes]:
-        """The actors whose statements an epoch's `statements_root` holds, in its order."""
-        return [e.actor for e in self.actors if e.actor[0] in _STATING_ROLES]
+        """The actors whose statements an epoch's `statements_root` holds, in its order: all but the log."""
+        return [e.actor for e in self.actors if e.actor[0] != Role.LOG]
+
+    def lane_of(self, inbox: bytes) -> int:
+        """The lane of an inbox. Raises SignatureError when the roster does not name it."""
+        for one in self.lanes:
+            if one.inbox == inbox:
+                return one.lane
+        raise SignatureError("the roster names no such inbox", code="unknown-actor")
+
+    def numbers(self, role: Role) -> list[int]:
+        """Of the actors of a role, in order."""
+        return [parse_actor(e.actor).number for e in self.actors if e.actor[0] == role]
 
 
-_STATING_ROLES = (Role.INBOX, Role.OUTBOX, Role.SEQUENCER)
+class RosterInForce(NamedTuple):
+    """A roster, and the hash by which statements made under it name it."""
+
+    roster: Roster
+    roster_hash: bytes
 
 
 def _check_roster(roster: Roster) -> None:
@@ -206,6 +291,19 @@ def _check_roster(roster: Roster) -> None:
     counts = {role: roster.count_of(role) for role in Role}
     if counts[Role.SEQUENCER] != 1 or counts[Role.LOG] != 1 or not counts[Role.INBOX] or not counts[Role.OUTBOX]:
         raise DecodeError("a roster needs one sequencer, one log, inboxes and outboxes")
+    if counts[Role.INBOX] > LANES_MAX or counts[Role.OUTBOX] > OUTBOXES_MAX:
+        raise DecodeError("more inboxes or outboxes than a provider may have")
+    for role in (Role.INBOX, Role.OUTBOX):
+        if roster.numbers(role) != list(range(counts[role])):
+            raise DecodeError("inboxes and outboxes are numbered from 0 on")
+    if not roster.parameters.custody_epochs or not roster.parameters.challenge_epochs:
+        raise DecodeError("actors answer for some epochs, and have some time to")
+    if roster.numbers(Role.ROUTER) != roster.numbers(Role.INBOX):
+        raise DecodeError("a roster needs one router for each inbox, of its number")
+    if roster.numbers(Role.RECEIVER) != roster.numbers(Role.OUTBOX):
+        raise DecodeError("a roster needs one receiver for each outbox, of its number")
+    if sorted(lane.inbox for lane in roster.lanes) != [a for a in actors if a[0] == Role.INBOX]:
+        raise DecodeError("every inbox has one lane")
 
 
 ROSTER = struct_codec(Roster, record_type=8, check=_check_roster)
@@ -232,6 +330,21 @@ def check_successor(previous: Signed, roster: Roster) -> None:
         raise DecodeError("roster does not follow the one before it")
     if roster.valid_from_epoch < before.valid_from_epoch:
         raise DecodeError("roster binds epochs that the one before it ended")
+
+
+STATEMENTS: dict[Role, tuple[str, Callable[[bytes], bytes]]] = {
+    Role.INBOX: ("manifest", hash_manifest),
+    Role.ROUTER: ("route", hash_route),
+    Role.RECEIVER: ("merge", hash_merge),
+    Role.OUTBOX: ("head", hash_head),
+    Role.SEQUENCER: ("open", hash_open),
+}
+"""What each role signs, once per epoch: signature label, and hash of the body."""
+
+
+def hash_statement(actor: bytes, body: bytes) -> bytes:
+    """The hash of what an actor signed, by which others name it."""
+    return STATEMENTS[Role(actor[0])][1](body)
 
 
 def statement_leaf_hash(actor: bytes, body_hash: bytes) -> bytes:

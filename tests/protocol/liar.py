@@ -2,12 +2,14 @@
 
 Knows nothing of what a follower checks. It is made of the protocol's own pure functions: one inbox, any number of
 outboxes, whose mailboxes are placed as the roster says. Whatever a lie changes, all that commits to it is made again.
+Outboxes and the log lie; the stages before them say what is true. Statements never name a `previous` one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from noise.protocol.challenges import NO_CHALLENGES
 from noise.protocol.checkpoint import Checkpoint, sign_checkpoint
 from noise.protocol.delta import (
     SECTION,
@@ -34,25 +36,33 @@ from noise.protocol.history import (
     next_record,
     own_ciphertexts_root,
 )
-from noise.protocol.identifiers import Role, make_seqs, parse_actor
+from noise.protocol.identifiers import Actor, Role, make_seqs, parse_actor
 from noise.protocol.merkle import EMPTY_ROOT, Tree, leaf_hash, range_hashes, tree_root
-from noise.protocol.placement import place_mailbox
+from noise.protocol.placement import actors_of, place_mailbox
 from noise.protocol.signing import Signed, Signer
 from noise.protocol.state_map import StateMap
 from noise.protocol.statements import (
     EPOCH_HEAD,
+    EPOCH_OPEN,
     EPOCH_RECORD,
+    MANIFEST,
     NO_OVERRIDES,
-    NO_SHEET,
     EpochHead,
+    EpochOpen,
     EpochRecord,
+    Manifest,
     Roster,
-    hash_head,
+    RosterInForce,
+    hash_merge,
     hash_roster,
+    hash_statement,
     message_leaves,
     statement_leaf_hash,
 )
-from tests.vectors.cast import CREATED_MS, LOG, LOG_NAME, ORIGIN, actor_key, make_roster, sign_roster
+from tests.vectors.cast import CREATED_MS, LOG, LOG_NAME, NO_PREVIOUS, ORIGIN, actor_key, make_roster, sign_roster
+from tests.vectors.sheets import LaneInput, content_of, merge_sheet, route_sheet
+
+INBOX, ROUTER, SEQUENCER = (Actor(role, 0, 0) for role in (Role.INBOX, Role.ROUTER, Role.SEQUENCER))
 
 
 class Placed(NamedTuple):
@@ -109,8 +119,9 @@ class Told(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """An epoch as it was signed. `told`: to each mailbox, up to it."""
+    """An epoch as it was signed. `bodies`: what all but the outboxes stated. `told`: to each mailbox, up to it."""
 
+    bodies: dict[bytes, bytes]
     record: EpochRecord
     roster: Roster
     roster_hash: bytes
@@ -140,11 +151,12 @@ TRUTH = Lie()
 
 
 class Liar:
-    """The provider after its last epoch."""
+    """The provider after its last epoch. `challenges`: root and count of what the next records hold."""
 
     def __init__(self, n_outboxes: int = 1) -> None:
         self.roster = make_roster(1, n_outboxes)
         self.rosters = [sign_roster(self.roster)]
+        self.challenges = (NO_CHALLENGES, 0)
         self.epochs: list[Snapshot] = []
         self.leaves: list[bytes] = []
         self.told: dict[bytes, Told] = {}
@@ -163,19 +175,21 @@ class Liar:
         """Run one epoch; its number."""
         number, pos = len(self.epochs), 0
         received: dict[bytes, list[Placed]] = {}
+        leaves: list[tuple[Bundle, list[bytes]]] = []
         for bundle in bundles:
             self.sets.update((recipients.root, recipients) for recipients in bundle.recipients)
             for mailbox in sorted({i for recipients in bundle.recipients for i in recipients.device_ids}):
                 received.setdefault(mailbox, []).append(Placed(bundle, pos, indexes_of(bundle, mailbox)))
+            leaves.append((bundle, message_leaves(bundle, make_seqs(number, 0, pos, bundle.count))))
             pos += bundle.count
         for mailbox, placed in received.items():
             self.told[mailbox] = self.told.get(mailbox, Told(mailbox)).then(number, *placed)
-        roster_hash = hash_roster(self.rosters[-1].body)
+        in_force = RosterInForce(self.roster, hash_roster(self.rosters[-1].body))
         record = EpochRecord(
-            *(number, tree_root(self.leaves), CREATED_MS + 20 * number, roster_hash, NO_OVERRIDES, 0),
-            *(EMPTY_ROOT, 0, EMPTY_ROOT, 0, pos),
+            *(number, tree_root(self.leaves), CREATED_MS + 20 * number, in_force.roster_hash, NO_OVERRIDES, 0),
+            *(EMPTY_ROOT, 0, *self.challenges, pos),
         )
-        self.epochs.append(Snapshot(record, self.roster, roster_hash, dict(self.told)))
+        self.epochs.append(Snapshot(_state(number, in_force, leaves), record, *in_force, dict(self.told)))
         record = EPOCH_RECORD.decode(self._sign(number, bytes(32), dict(self.told), TRUTH)[0].record)
         self.epochs[-1] = self.epochs[-1]._replace(record=record)
         self.leaves.append(leaf_hash(EPOCH_RECORD.encode(record)))
@@ -235,17 +249,19 @@ class Liar:
         own = place_mailbox(snapshot.roster, mailbox).encode()
         leaves, maps, heads = [], {}, {}
         for actor in snapshot.roster.signers():
-            body = b"the statement of epoch %d" % number
-            if parse_actor(actor).role is Role.OUTBOX:
+            outbox = parse_actor(actor)
+            if outbox.role is Role.OUTBOX:
                 kept = [(one, s) for one, s in states.items() if place_mailbox(snapshot.roster, one).encode() == actor]
                 items = [(map_key_of(one), hash_state(state), state) for one, state in kept if state]
                 maps[actor] = StateMap[bytes].empty().update(items)
+                sheet = hash_merge(snapshot.bodies[outbox._replace(role=Role.RECEIVER).encode()])
                 head = EpochHead(
-                    *(ORIGIN, actor, 0, number, NO_SHEET, maps[actor].root_hash, maps[actor].count),
-                    *(bytes(32), snapshot.roster_hash),
+                    *(ORIGIN, actor, 0, number, sheet, maps[actor].root_hash, maps[actor].count),
+                    *(NO_PREVIOUS, snapshot.roster_hash),
                 )
-                body = heads[actor] = EPOCH_HEAD.encode(head._replace(**lie.head if actor == own else {}))
-            leaves.append(statement_leaf_hash(actor, hash_head(body)))
+                heads[actor] = EPOCH_HEAD.encode(head._replace(**lie.head if actor == own else {}))
+            body = heads[actor] if actor in heads else snapshot.bodies[actor]
+            leaves.append(statement_leaf_hash(actor, hash_statement(actor, body)))
         statements = Tree(leaves)
         signed = (lie.head_signer or actor_key(parse_actor(own))).sign("head", ORIGIN, heads[own])
         record = snapshot.record._replace(statements_root=statements.root, statements_count=statements.size)
@@ -255,6 +271,20 @@ class Liar:
         note = sign_checkpoint(lie.log_signer, checkpoint)
         proof = statements.inclusion(snapshot.roster.signers().index(own))
         return DeltaShared(note, encoded, SignedHead(*signed), tuple(proof)), maps[own]
+
+
+def _state(number: int, in_force: RosterInForce, placed: Sequence[tuple[Bundle, list[bytes]]]) -> dict[bytes, bytes]:
+    """What all actors but the outboxes and the log state of an epoch. `placed`: bundles with their leaves."""
+    hashes = [leaf_hash(leaf) for _, leaves in placed for leaf in leaves]
+    content = content_of(placed)
+    manifest = Manifest(ORIGIN, INBOX.encode(), 0, number, 0, len(hashes), tree_root(hashes), NO_PREVIOUS)
+    opened = EpochOpen(ORIGIN, SEQUENCER.encode(), 0, number, in_force.roster_hash, NO_OVERRIDES, 0, EMPTY_ROOT, 0)
+    bodies = {INBOX.encode(): MANIFEST.encode(manifest), SEQUENCER.encode(): EPOCH_OPEN.encode(opened)}
+    given = LaneInput(0, bodies[INBOX.encode()], content)
+    route = bodies[ROUTER.encode()] = route_sheet(in_force, number, ROUTER, given)
+    for receiver in actors_of(in_force.roster, Role.RECEIVER):
+        bodies[receiver.encode()] = merge_sheet(in_force, number, receiver, [(route, content)])
+    return bodies
 
 
 def indexes_of(bundle: Bundle, mailbox: bytes) -> tuple[int, ...]:

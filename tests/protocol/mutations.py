@@ -4,10 +4,12 @@ Knows nothing of what a structure means. What bytes of a fixed width cannot expr
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from noise.protocol import encoding
 from noise.protocol.encoding import Codec, StructCodec
+from noise.protocol.errors import DecodeError
 
 
 class Mutation(NamedTuple):
@@ -47,10 +49,9 @@ def _mutations(codec: Codec[Any], value: Any, others: Sequence[Any]) -> Iterator
         case encoding._Embedded():
             yield from _changed_bytes(value)
             yield from _resized_bytes(value)
-            if value:
-                inner: Codec[Any] = codec._inner
-                decoded = [inner.decode(other) for other in others if other]
-                for mutation in mutations(inner, inner.decode(value), decoded):
+            inner: Codec[Any] = codec._inner
+            for here in _decoded(inner, [value]):
+                for mutation in mutations(inner, here, _decoded(inner, others)):
                     yield mutation._replace(value=inner.encode(mutation.value))
         case encoding._List():
             yield from _changed_list(codec._item, value, others)
@@ -63,6 +64,15 @@ def _mutations(codec: Codec[Any], value: Any, others: Sequence[Any]) -> Iterator
                 there = [getattr(other, name) for other in others]
                 for mutation in mutations(field, getattr(value, name), there):
                     yield mutation.under(name, value._replace(**{name: mutation.value}))
+
+
+def _decoded(codec: Codec[Any], encoded: Sequence[bytes]) -> list[Any]:
+    """Those of them that decode."""
+    found = []
+    for data in encoded:
+        with suppress(DecodeError):
+            found.append(codec.decode(data))
+    return found
 
 
 def _changed_bytes(value: bytes) -> Iterator[Mutation]:

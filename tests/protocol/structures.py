@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 import noise.protocol
 from noise.protocol import encoding, frames
+from noise.protocol.challenges import CHALLENGE, CHALLENGE_STATE, NO_ANSWER, ChallengeState
 from noise.protocol.encoding import Codec, StructCodec
 from noise.protocol.errors import DecodeError
 from noise.protocol.history import KIND_DEVICE, MAILBOX_STATE, STATUS_ACTIVE
-from noise.protocol.identifiers import NO_EPOCH
+from noise.protocol.identifiers import NO_EPOCH, parse_seq
 from noise.protocol.statements import ROSTER, RosterEntry
 from tests.vectors.cast import make_roster
 
@@ -53,6 +54,10 @@ def values(codec: Codec[Any]) -> st.SearchStrategy[Any]:
     """Values of a codec, small ones; embedded structures decode."""
     if codec is ROSTER:
         return _rosters()
+    if codec is CHALLENGE:
+        return _generic(codec).map(lambda challenge: challenge._replace(epoch=parse_seq(challenge.seq)[0]))
+    if codec is CHALLENGE_STATE:
+        return _challenge_states()
     if codec is MAILBOX_STATE:
         return _generic(codec).map(
             lambda state: state._replace(kind=KIND_DEVICE, status=STATUS_ACTIVE, until_epoch=NO_EPOCH, target=bytes(32))
@@ -102,7 +107,18 @@ def _rosters() -> st.SearchStrategy[Any]:
 
     counts = st.tuples(st.integers(1, 3), st.integers(1, 3))
     fields = st.tuples(*(values(field) for _, field in ROSTER._fields[:6]))
-    return st.builds(build, counts, fields, st.lists(st.binary(min_size=32, max_size=32), min_size=8, max_size=8))
+    return st.builds(build, counts, fields, st.lists(st.binary(min_size=32, max_size=32), min_size=14, max_size=14))
+
+
+def _challenge_states() -> st.SearchStrategy[Any]:
+    def build(opened: int, given: int, answer: tuple[int, bytes] | None) -> Any:
+        if answer is None:
+            return ChallengeState(opened, opened + given, NO_EPOCH, NO_ANSWER)
+        return ChallengeState(opened, opened + given, opened + 1 + answer[0], answer[1])
+
+    epochs = st.integers(0, 2**62)
+    hashes = st.binary(min_size=32, max_size=32).filter(lambda answer_hash: answer_hash != NO_ANSWER)
+    return st.builds(build, epochs, epochs, st.none() | st.tuples(epochs, hashes))
 
 
 def damaged(data: bytes, random: Random) -> bytes:

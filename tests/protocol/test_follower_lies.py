@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from noise.protocol.challenges import NO_CHALLENGES
 from noise.protocol.history import MAILBOX_STATE
 from noise.protocol.identifiers import NO_EPOCH, Actor, Role, make_seq
 from noise.protocol.merkle import tree_root
@@ -28,11 +29,9 @@ LOG_LIES: dict[str, tuple[str, Lie]] = {
     "an unknown roster": ("wrong-roster", Lie(record={"roster_hash": bytes(32)})),
     "unknown placement": ("wrong-placement", Lie(record={"placement_root": OTHER_ROOT})),
     "a count of placements": ("wrong-placement", Lie(record={"placement_count": 1})),
-    "unknown challenges": ("wrong-challenges", Lie(record={"challenges_root": OTHER_ROOT})),
-    "a count of challenges": ("wrong-challenges", Lie(record={"challenges_count": 1})),
     "other statements": ("bad-proof", Lie(record={"statements_root": OTHER_ROOT})),
-    "more statements": ("statement-count", Lie(record={"statements_count": 4})),
-    "fewer statements": ("statement-count", Lie(record={"statements_count": 2})),
+    "more statements": ("statement-count", Lie(record={"statements_count": 6})),
+    "fewer statements": ("statement-count", Lie(record={"statements_count": 4})),
     "another key for the log": ("malformed", Lie(log_signer=signer_of("mallory"))),
     "another log's name": ("malformed", Lie(checkpoint={"log_name": "noise-seq/elsewhere"})),
 }
@@ -56,6 +55,25 @@ def test_lies_about_an_epoch(name: str, n_epochs: int) -> None:
     if name == "a clock that went back" and not n_epochs:
         return  # nobody knows what the clock said before
     check_lie(code, n_epochs, **vars(lie))
+
+
+@pytest.mark.parametrize("n_epochs", [2, 3], ids=["skipped", "follows"])
+def test_challenges_do_not_vanish(n_epochs: int) -> None:
+    """What they ask, and what became of them, is nothing to a follower. But none is ever taken out of the log."""
+    liar = Liar()
+    liar.commit(letter("alice", 1, b"one"))
+    liar.challenges = (OTHER_ROOT, 2)
+    for _ in range(3):
+        liar.commit()
+    for count in (0, 1):
+        client = Client(liar, n_epochs)
+        lie = Lie(record={"challenges_root": NO_CHALLENGES, "challenges_count": count})
+        client.refuses(liar.delta(BOB, client.follower.cursor, lie=lie), "wrong-challenges")
+        client.take(liar.delta(BOB, client.follower.cursor))
+    for count in (2, 3):  # one was answered; one more was asked
+        client = Client(liar, n_epochs)
+        more = Lie(record={"challenges_root": bytes(32), "challenges_count": count})
+        client.take(liar.delta(BOB, client.follower.cursor, lie=more))
 
 
 @pytest.mark.parametrize("n_epochs", range(1, LAST + 1))

@@ -17,12 +17,20 @@ from noise.protocol.statements import (
     EPOCH_OPEN,
     EPOCH_RECORD,
     MANIFEST,
+    MERGE_SHEET,
     MESSAGE_LEAF,
     NO_OVERRIDES,
     ROSTER,
+    ROUTE_ENTRY,
+    ROUTE_SHEET,
+    SHEET_ITEM,
+    STATEMENTS,
     Lane,
+    RouteEntry,
+    SheetItem,
     check_successor,
     hash_roster,
+    hash_statement,
     message_leaves,
     open_roster,
     statement_leaf_hash,
@@ -40,10 +48,12 @@ from tests.vectors.cast import (
     sign_roster,
     signer_of,
 )
-from tests.vectors.epochs import INBOX, OUTBOX, story
+from tests.vectors.epochs import INBOX, OUTBOX, RECEIVER, ROUTER, SEQUENCER, SIGNERS, story
 from tests.vectors.make_statements import refused_rosters
 
 GOOD = sign_roster(make_roster(2, 3))
+ENTRY = ROUTE_ENTRY.encode(RouteEntry(OUTBOX.encode(), 1, bytes(32)))
+ITEM = SHEET_ITEM.encode(SheetItem(bytes(32), 1, bytes(32)))
 
 
 def test_bodies_have_fixed_widths() -> None:
@@ -52,6 +62,9 @@ def test_bodies_have_fixed_widths() -> None:
     for codec, number, size in (
         (MESSAGE_LEAF, 3, 16 + 32 + 8 + 32 + 32 + 2 + 3 * 32),
         (MANIFEST, 4, origin_actor_epoch + 2 + 4 + 32 + 32),
+        (SHEET_ITEM, 21, 32 + 4 + 32),
+        (ROUTE_ENTRY, 22, 5 + 4 + 32),
+        (ROUTE_SHEET, 13, origin_actor_epoch + 32 + 2 + 32 + 2 + 32 + 32),
         (EPOCH_HEAD, 5, origin_actor_epoch + 32 + 32 + 8 + 32 + 32),
         (EPOCH_OPEN, 6, origin_actor_epoch + 32 + 32 + 4 + 32 + 4),
         (EPOCH_RECORD, 7, 8 + 32 + 8 + 32 + 36 + 36 + 36 + 4),
@@ -63,7 +76,9 @@ def test_bodies_have_fixed_widths() -> None:
 
 def test_a_body_is_not_taken_for_another_kind() -> None:
     epoch = story().epochs[0]
-    bodies = {MANIFEST: epoch.manifest.body, EPOCH_HEAD: epoch.head.body, EPOCH_OPEN: epoch.opened.body}
+    bodies = {MANIFEST: epoch.manifest.body, EPOCH_HEAD: epoch.head.body, EPOCH_OPEN: epoch.signed[SEQUENCER].body}
+    bodies |= {ROUTE_SHEET: epoch.signed[ROUTER].body, MERGE_SHEET: epoch.signed[RECEIVER].body}
+    bodies |= {ROUTE_ENTRY: ENTRY, SHEET_ITEM: ITEM}
     bodies |= {EPOCH_RECORD: epoch.record, ROSTER: GOOD.body, MESSAGE_LEAF: epoch.placed[0].leaves[0]}
     for codec in bodies:
         for other, body in bodies.items():
@@ -104,23 +119,48 @@ def test_statement_leaves_by_hand() -> None:
     epoch = story().epochs[0]
     body_hash = hasher("head")(epoch.head.body)
     leaf = sha256(b"\x00" + b"\x00\x13" + OUTBOX.encode() + body_hash).digest()
-    assert statement_leaf_hash(OUTBOX.encode(), body_hash) == leaf == epoch.statements.levels[0][1]
+    assert statement_leaf_hash(OUTBOX.encode(), body_hash) == leaf == epoch.statements.levels[0][3]
     assert tree_root([]) == NO_OVERRIDES == sha256(b"").digest()
 
 
 def test_a_good_roster_opens() -> None:
     roster = open_roster(GOOD, ORIGIN)
     assert roster == make_roster(2, 3)
-    assert [roster.count_of(role) for role in Role] == [2, 0, 0, 3, 1, 1]
+    assert [roster.count_of(role) for role in Role] == [2, 2, 3, 3, 1, 1]
     assert roster.log_name == LOG_NAME
-    signers = [Actor(Role.INBOX, 0, n) for n in range(2)] + [Actor(Role.OUTBOX, 0, n) for n in range(3)]
-    signers.append(Actor(Role.SEQUENCER, 0, 0))
+    counts = {Role.INBOX: 2, Role.ROUTER: 2, Role.RECEIVER: 3, Role.OUTBOX: 3, Role.SEQUENCER: 1}
+    signers = [Actor(role, 0, number) for role, count in counts.items() for number in range(count)]
     assert roster.signers() == [actor.encode() for actor in signers]
     for actor in signers:
         assert roster.entry(actor).key == actor_key(actor).public_key
     with pytest.raises(SignatureError) as refused:
         roster.entry(Actor(Role.OUTBOX, 0, 3))
     assert refused.value.code == "unknown-actor"
+
+
+ROSTER_RULES = {
+    "an inbox without a router": "one router for each inbox",
+    "a router without an inbox": "one router for each inbox",
+    "a router of another number": "one router for each inbox",
+    "an outbox without a receiver": "one receiver for each outbox",
+    "a receiver without an outbox": "one receiver for each outbox",
+    "a receiver of another number": "one receiver for each outbox",
+    "an outbox of another number": "numbered from 0",
+    "an inbox without a lane": "has one lane",
+    "an inbox with two lanes": "has one lane",
+    "no sequencer": "one sequencer",
+    "no log": "one sequencer, one log",
+    "no outbox": "inboxes and outboxes",
+    "no inbox": "inboxes and outboxes",
+    "two sequencers": "one sequencer",
+}
+
+
+@pytest.mark.parametrize("why", ROSTER_RULES)
+def test_who_a_roster_must_name(why: str) -> None:
+    """The walk from an inbox to an outbox has exactly one actor at every stage."""
+    with pytest.raises(DecodeError, match=ROSTER_RULES[why]):
+        open_roster(dict(refused_rosters())[why], ORIGIN)
 
 
 @pytest.mark.parametrize(("why", "signed"), refused_rosters(), ids=[why for why, _ in refused_rosters()])
@@ -197,6 +237,23 @@ def test_who_signed_a_statement() -> None:
         assert refused.value.code == code
     with pytest.raises(SignatureError):
         verify_statement(epoch.head, "head", roster._replace(origin=OTHER_ORIGIN), OUTBOX, 0)
+
+
+def test_every_signer_signs_under_a_label_of_its_own() -> None:
+    """And nobody else's statement, or the statement of another stage, is taken for it."""
+    roster, signed = make_roster(), story().epochs[0].signed
+    assert {actor.role for actor in SIGNERS} == set(STATEMENTS) == set(Role) - {Role.LOG}
+    assert len({label for label, _ in STATEMENTS.values()}) == len(STATEMENTS)
+    for actor in SIGNERS:
+        label, body_hash = STATEMENTS[actor.role]
+        verify_statement(signed[actor], label, roster, actor, 0)
+        assert hash_statement(actor.encode(), signed[actor].body) == body_hash(signed[actor].body)
+        assert body_hash(signed[actor].body) == hasher(label)(signed[actor].body)
+        for other in SIGNERS:
+            if other != actor:
+                for given in ((signed[actor], STATEMENTS[other.role][0], actor), (signed[actor], label, other)):
+                    with pytest.raises(SignatureError):
+                        verify_statement(given[0], given[1], roster, given[2], 0)
 
 
 def test_bodies_cannot_be_packed_out_of_range() -> None:

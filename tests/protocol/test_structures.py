@@ -52,8 +52,8 @@ def test_record_types_are_unique() -> None:
         if name.endswith("_LEAF") and isinstance(value, bytes)
     }
     numbers = [*types.values(), *leaves.values()]
-    assert len(set(numbers)) == len(numbers) == 16 + 5
-    assert sorted(types.values()) == [*range(1, 13), *range(24, 28)]
+    assert len(set(numbers)) == len(numbers) == 24 + 5
+    assert sorted(types.values()) == [*range(1, 15), 21, 22, *range(24, 32)]
 
 
 @every_codec

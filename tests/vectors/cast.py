@@ -81,15 +81,11 @@ def actor_key(actor: Actor) -> Signer:
 
 
 def make_roster(n_inboxes: int = 1, n_outboxes: int = 1, version: int = 1, previous: bytes = NO_PREVIOUS) -> Roster:
-    actors = [
-        *(Actor(Role.INBOX, 0, i) for i in range(n_inboxes)),
-        *(Actor(Role.OUTBOX, 0, i) for i in range(n_outboxes)),
-        Actor(Role.SEQUENCER, 0, 0),
-        Actor(Role.LOG, 0, 0),
-    ]
+    counts = {Role.INBOX: n_inboxes, Role.ROUTER: n_inboxes, Role.RECEIVER: n_outboxes, Role.OUTBOX: n_outboxes}
+    actors = [Actor(role, 0, number) for role in Role for number in range(counts.get(role, 1))]
     entries = tuple(RosterEntry(a.encode(), 0, SUITE_ED25519, actor_key(a).public_key) for a in actors)
     lanes = tuple(Lane(i, actor.encode()) for i, actor in enumerate(actors[:n_inboxes]))
-    parameters = Parameters(20, 1000, 15_000)
+    parameters = Parameters(20, 1000, 15_000, 1000, 100)
     return Roster(ORIGIN, version, previous, 0, ROOT.public_key, LOG_NAME, entries, lanes, parameters)
 
 

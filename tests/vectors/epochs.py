@@ -1,6 +1,6 @@
 """A provider in one object, without I/O: epochs go in as bundles, and come out signed, as deltas for its mailboxes.
 
-Knows nothing of time, storage or the pipeline. One inbox, one outbox. What it signs it makes with the protocol's own
+Knows nothing of time, storage or the pipeline. One lane, one outbox. What it signs it makes with the protocol's own
 encoders; that these are right is shown elsewhere, byte by byte and by hand.
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
+from noise.protocol.challenges import NO_CHALLENGES
 from noise.protocol.checkpoint import Checkpoint, sign_checkpoint
 from noise.protocol.delta import (
     SECTION,
@@ -44,15 +45,15 @@ from noise.protocol.statements import (
     EPOCH_RECORD,
     MANIFEST,
     NO_OVERRIDES,
-    NO_SHEET,
+    STATEMENTS,
     EpochHead,
     EpochOpen,
     EpochRecord,
     Manifest,
-    hash_head,
-    hash_manifest,
-    hash_open,
+    RosterInForce,
+    hash_merge,
     hash_roster,
+    hash_statement,
     message_leaves,
     statement_leaf_hash,
 )
@@ -70,8 +71,9 @@ from tests.vectors.cast import (
     recipients_of,
     sign_roster,
 )
+from tests.vectors.sheets import LaneInput, content_of, merge_sheet, route_sheet
 
-INBOX, OUTBOX, SEQUENCER = (Actor(role, 0, 0) for role in (Role.INBOX, Role.OUTBOX, Role.SEQUENCER))
+SIGNERS = INBOX, ROUTER, RECEIVER, OUTBOX, SEQUENCER = [Actor(role, 0, 0) for role in Role if role != Role.LOG]
 EPOCH_MS = 20
 
 
@@ -93,17 +95,24 @@ class Epoch(NamedTuple):
 
     number: int
     placed: list[Placed]
-    manifest: Signed
-    head: Signed
-    opened: Signed
+    signed: dict[Actor, Signed]
     statements: Tree
     record: bytes
     note: bytes
     states: StateMap[bytes]
     entries: dict[bytes, HistoryEntry]
 
+    @property
+    def manifest(self) -> Signed:
+        return self.signed[INBOX]
+
+    @property
+    def head(self) -> Signed:
+        return self.signed[OUTBOX]
+
     def shared(self) -> DeltaShared:
-        return DeltaShared(self.note, self.record, SignedHead(*self.head), tuple(self.statements.inclusion(1)))
+        proof = tuple(self.statements.inclusion(SIGNERS.index(OUTBOX)))
+        return DeltaShared(self.note, self.record, SignedHead(*self.head), proof)
 
 
 def section_of(placed: Placed, mailbox: bytes) -> tuple[Section, list[tuple[bytes, bytes]]]:
@@ -122,6 +131,7 @@ class Provider:
         self.roster = make_roster()
         self.signed_roster = sign_roster(self.roster)
         self.roster_hash = hash_roster(self.signed_roster.body)
+        self.in_force = RosterInForce(self.roster, self.roster_hash)
         self.epochs: list[Epoch] = []
         self.histories: dict[bytes, History] = {}
         self._leaf_hashes: list[bytes] = []
@@ -129,50 +139,48 @@ class Provider:
 
     def step(self, bundles: Sequence[Bundle] = ()) -> Epoch:
         """Run one epoch."""
-        number, before = len(self.epochs), self.epochs[-1] if self.epochs else None
-        placed, pos = [], 0
+        number, placed, pos = len(self.epochs), [], 0
         for bundle in bundles:
             seqs = make_seqs(number, 0, pos, bundle.count)
             placed.append(Placed(bundle, seqs, message_leaves(bundle, seqs)))
             pos += bundle.count
-        root = tree_root([leaf_hash(leaf) for p in placed for leaf in p.leaves])
-        previous = hash_manifest(before.manifest.body) if before else NO_PREVIOUS
-        manifest = MANIFEST.encode(Manifest(ORIGIN, INBOX.encode(), 0, number, 0, pos, root, previous))
         entries = self._deliver(number, placed)
-        previous = hash_head(before.head.body) if before else NO_PREVIOUS
-        head = EPOCH_HEAD.encode(
-            EpochHead(
-                *(ORIGIN, OUTBOX.encode(), 0, number, NO_SHEET),
-                *(self._states.root_hash, self._states.count, previous, self.roster_hash),
-            )
+        signed = self._sign(number, placed, pos)
+        statements = Tree(
+            [statement_leaf_hash(a.encode(), hash_statement(a.encode(), signed[a].body)) for a in SIGNERS]
         )
-        opened = EPOCH_OPEN.encode(
-            EpochOpen(
-                *(ORIGIN, SEQUENCER.encode(), 0, number, self.roster_hash, NO_OVERRIDES, 0),
-                *(tree_root([]), 0),
-            )
-        )
-        leaves = [
-            statement_leaf_hash(INBOX.encode(), hash_manifest(manifest)),
-            statement_leaf_hash(OUTBOX.encode(), hash_head(head)),
-            statement_leaf_hash(SEQUENCER.encode(), hash_open(opened)),
-        ]
-        statements = Tree(leaves)
         record = EPOCH_RECORD.encode(
             EpochRecord(
-                *(number, tree_root(self._leaf_hashes), CREATED_MS + EPOCH_MS * number, self.roster_hash),
-                *(NO_OVERRIDES, 0, statements.root, statements.size, EMPTY_ROOT, 0, pos),
+                *(number, tree_root(self._leaf_hashes), CREATED_MS + EPOCH_MS * number, self.roster_hash, NO_OVERRIDES),
+                *(0, statements.root, statements.size, NO_CHALLENGES, 0, pos),
             )
         )
         self._leaf_hashes.append(leaf_hash(record))
         note = sign_checkpoint(LOG, Checkpoint(LOG_NAME, number + 1, tree_root(self._leaf_hashes)))
-        epoch = Epoch(
-            *(number, placed, actor_key(INBOX).sign("manifest", ORIGIN, manifest)),
-            *(actor_key(OUTBOX).sign("head", ORIGIN, head), actor_key(SEQUENCER).sign("open", ORIGIN, opened)),
-            *(statements, record, note, self._states, entries),
-        )
+        epoch = Epoch(number, placed, signed, statements, record, note, self._states, entries)
         self.epochs.append(epoch)
         return epoch
+
+    def _sign(self, number: int, placed: list[Placed], n_messages: int) -> dict[Actor, Signed]:
+        """What every actor signs, each over what the one before it did."""
+        before = self.epochs[-1].signed if self.epochs else {}
+        previous = {a: hash_statement(a.encode(), before[a].body) if before else NO_PREVIOUS for a in SIGNERS}
+        root = tree_root([leaf_hash(leaf) for p in placed for leaf in p.leaves])
+        content = content_of((p.bundle, p.leaves) for p in placed)
+        manifest = MANIFEST.encode(Manifest(ORIGIN, INBOX.encode(), 0, number, 0, n_messages, root, previous[INBOX]))
+        route = route_sheet(self.in_force, number, ROUTER, LaneInput(0, manifest, content), previous[ROUTER])
+        merge = merge_sheet(self.in_force, number, RECEIVER, [(route, content)], previous[RECEIVER])
+        head = EPOCH_HEAD.encode(
+            EpochHead(
+                *(ORIGIN, OUTBOX.encode(), 0, number, hash_merge(merge)),
+                *(self._states.root_hash, self._states.count, previous[OUTBOX], self.roster_hash),
+            )
+        )
+        opened = EPOCH_OPEN.encode(
+            EpochOpen(*(ORIGIN, SEQUENCER.encode(), 0, number, self.roster_hash, NO_OVERRIDES, 0), *(EMPTY_ROOT, 0))
+        )
+        bodies = zip(SIGNERS, (manifest, route, merge, head, opened), strict=True)
+        return {a: actor_key(a).sign(STATEMENTS[a.role][0], ORIGIN, body) for a, body in bodies}
 
     def _deliver(self, number: int, placed: list[Placed]) -> dict[bytes, HistoryEntry]:
         entries, states = {}, []

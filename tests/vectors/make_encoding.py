@@ -2,7 +2,7 @@
 
 `accepted`: a value's JSON text and its bytes. `refused`: bytes that are no encoding. `refused_json`: texts that are no
 value. The structures that lists, optionals and embedded parts are made of here are `POINT` and its neighbours; those
-of the protocol are in a file of their own, frames excepted.
+of the protocol are in files of their own, frames excepted.
 """
 
 from functools import partial
@@ -10,6 +10,7 @@ from itertools import count
 from typing import Annotated, Any, NamedTuple
 
 from noise.protocol import encoding
+from noise.protocol.challenges import CHALLENGE, CHALLENGE_STATE
 from noise.protocol.encoding import (
     HASHES,
     U8,
@@ -36,6 +37,7 @@ from noise.protocol.statements import ROSTER
 from tests.protocol.structures import STRUCTS, record_type_of
 from tests.vectors.cast import device_of, filler, make_roster
 from tests.vectors.golden import readable, refusal_of, write
+from tests.vectors.make_challenges import ANSWERED, CHALLENGES
 
 
 class Point(NamedTuple):
@@ -260,6 +262,10 @@ def example(codec: Codec[Any], numbers: "count[int]") -> Any:
         return make_roster()
     if codec is MAILBOX_STATE:
         return new_history(device_of("alice"), next(numbers)).state
+    if codec is CHALLENGE:
+        return CHALLENGES[0]
+    if codec is CHALLENGE_STATE:
+        return ANSWERED
     match codec:
         case encoding._UInt():
             return (next(numbers) << 8 * (codec.min_size - 1)) % (1 << 8 * codec.min_size) + 1
@@ -303,6 +309,14 @@ def is_evidence(codec: StructCodec[Any]) -> bool:
     return codec.cls.__module__.startswith("noise.protocol.evidence.")
 
 
+def file_of(name: str) -> str:
+    """Where a structure is described: those of epochs and the log, and of complaints, have files of their own."""
+    module = name.partition(".")[0]
+    if module in ("statements", "challenges", "log_pages", "audit_page"):
+        return "structures_log.json"
+    return "structures_complaints.json" if module == "complaints" else "structures.json"
+
+
 def vectors() -> dict[str, Any]:
     """File name to what the file holds."""
     for name, encoded in REFUSED:
@@ -318,10 +332,13 @@ def vectors() -> dict[str, Any]:
         "refused": [{"codec": name, "encoded": encoded} for name, encoded in REFUSED],
         "refused_json": [{"codec": name, "json": text} for name, text in REFUSED_JSON],
     }
+    by_file: dict[str, dict[str, Any]] = {}
+    for name, described in structure_vectors().items():
+        by_file.setdefault(file_of(name), {})[name] = described
     evidence = {name: layout(codec) for name, codec in STRUCTS.items() if is_evidence(codec)}
     return {
         "encoding.json": readable(content),
-        "structures.json": readable(structure_vectors()),
+        **{file: readable(structures) for file, structures in by_file.items()},
         "structures_evidence.json": readable(evidence),
     }
 

@@ -10,23 +10,26 @@ from typing import Any
 from noise.protocol.evidence.openings import CommittedLeaf
 from noise.protocol.evidence.proof import PROOF, Finding, make_proof, verify_proof
 from noise.protocol.identifiers import NO_EPOCH
-from tests.protocol.evidence.convictions import CONVICTIONS, bob, conviction, omission, told_truly
-from tests.protocol.evidence.exhibits import Exhibit, file_of, rosters_of, sequence
+from tests.protocol.evidence.convictions import CONVICTIONS, bob, conviction, omission, rosters_for, told_truly
+from tests.protocol.evidence.exhibits import Exhibit, file_of, sequence
 from tests.protocol.story import BOB, DAVE, LAST
 from tests.vectors.cast import ORIGIN, OTHER_ORIGIN
 from tests.vectors.golden import readable, refusal_of, write
 
 FAMILIES = {
-    "logs": ("ManifestEquivocation", "StageEquivocation", "LogFork", "InvalidRecord"),
+    "equivocations": ("ManifestEquivocation", "StageEquivocation", "RosterEquivocation", "PosthumousStatement"),
+    "logs": ("LogFork", "InvalidRecord"),
     "mailboxes": ("MailboxFork", "MailboxRollback", "Misdelivery"),
     "histories": ("HistoryViolation",),
     "messages": ("Conflict", "AlteredMessage", "CounterViolation"),
     "omissions": ("Omission",),
+    "stages": ("StageOmission", "StageInsertion"),
+    "challenges": ("UnansweredChallenge", "SuppressedChallenge", "Admission"),
 }
 
 
 def proof_of(name: str) -> bytes:
-    return make_proof(ORIGIN, rosters_of(told_truly()), conviction(name))
+    return make_proof(ORIGIN, rosters_for(name), conviction(name))
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -38,6 +41,7 @@ def describe(name: str) -> dict[str, Any]:
         "kind": verdict.kind,
         "accused": verdict.accused,
         "epoch": verdict.epoch,
+        "is_suspicion": verdict.is_suspicion,
     }
 
 

@@ -5,6 +5,7 @@ All are of epoch 0 of one story, except where a second epoch shows `previous`.
 
 from typing import Any
 
+from noise.protocol.encoding import StructCodec
 from noise.protocol.identifiers import Role
 from noise.protocol.merkle import leaf_hash
 from noise.protocol.signing import SIGNED, Signed
@@ -13,19 +14,22 @@ from noise.protocol.statements import (
     EPOCH_OPEN,
     EPOCH_RECORD,
     MANIFEST,
+    MERGE_SHEET,
     MESSAGE_LEAF,
     ROSTER,
+    ROUTE_SHEET,
+    STATEMENTS,
     Roster,
     RosterEntry,
-    hash_head,
-    hash_manifest,
-    hash_open,
     hash_roster,
     open_roster,
 )
 from tests.vectors.cast import ORIGIN, OTHER_ORIGIN, ROOT, filler, make_roster, seed_of, sign_roster, signer_of
-from tests.vectors.epochs import INBOX, OUTBOX, SEQUENCER, story
+from tests.vectors.epochs import OUTBOX, SIGNERS, story
 from tests.vectors.golden import readable, refusal_of, write
+
+CODECS: tuple[StructCodec[Any], ...] = (MANIFEST, ROUTE_SHEET, MERGE_SHEET, EPOCH_HEAD, EPOCH_OPEN)
+"""Of what each of SIGNERS signs."""
 
 
 def describe_leaves() -> list[dict[str, Any]]:
@@ -38,11 +42,8 @@ def describe_leaves() -> list[dict[str, Any]]:
 def describe_statements() -> list[dict[str, Any]]:
     described = []
     for epoch in story().epochs[:2]:
-        for label, actor, codec, hash_body, signed in (
-            ("manifest", INBOX, MANIFEST, hash_manifest, epoch.manifest),
-            ("head", OUTBOX, EPOCH_HEAD, hash_head, epoch.head),
-            ("open", SEQUENCER, EPOCH_OPEN, hash_open, epoch.opened),
-        ):
+        for place, (actor, codec) in enumerate(zip(SIGNERS, CODECS, strict=True)):
+            signed, (label, hash_body) = epoch.signed[actor], STATEMENTS[actor.role]
             described.append(
                 {
                     "label": label,
@@ -53,7 +54,7 @@ def describe_statements() -> list[dict[str, Any]]:
                     "hash": hash_body(signed.body),
                     "signature": signed.signature,
                     "encoded": SIGNED.encode(signed),
-                    "proof_in_record": epoch.statements.inclusion((INBOX, OUTBOX, SEQUENCER).index(actor)),
+                    "proof_in_record": epoch.statements.inclusion(place),
                 }
             )
     return described
@@ -78,6 +79,7 @@ def wrong_rosters() -> list[tuple[str, Roster]]:
     actors, lanes = roster.actors, roster.lanes
     first, second, *others = actors
     stranger = first._replace(actor=b"\x01" + b"\xff" * 4, key=filler("a stranger's key", 32))
+    second_inbox, second_router, second_receiver, second_outbox = (bytes([role, 0, 0, 0, 1]) for role in range(1, 5))
     another_sequencer = stranger._replace(actor=b"\x05" + b"\xff" * 4)
 
     def of(*entries: RosterEntry) -> Roster:
@@ -85,6 +87,13 @@ def wrong_rosters() -> list[tuple[str, Roster]]:
 
     def without(role: Role) -> Roster:
         return of(*(entry for entry in actors if entry.actor[0] != role))
+
+    def but(actor: bytes, *others: RosterEntry) -> Roster:
+        return of(*sorted((*(entry for entry in actors if entry.actor != actor), *others)))
+
+    def elsewhere(actor: bytes) -> RosterEntry:
+        entry = next(entry for entry in actors if entry.actor == actor)
+        return entry._replace(actor=actor[:3] + b"\0\2")
 
     return [
         ("actors out of order", of(second, first, *others)),
@@ -99,6 +108,15 @@ def wrong_rosters() -> list[tuple[str, Roster]]:
         ("no log", without(Role.LOG)),
         ("no outbox", without(Role.OUTBOX)),
         ("no inbox", without(Role.INBOX)._replace(lanes=())),
+        ("an inbox without a router", but(second_router)),
+        ("an outbox without a receiver", but(second_receiver)),
+        ("a router of another number", but(second_router, elsewhere(second_router))),
+        ("a receiver of another number", but(second_receiver, elsewhere(second_receiver))),
+        ("a router without an inbox", but(second_inbox)._replace(lanes=lanes[:1])),
+        ("a receiver without an outbox", but(second_outbox)),
+        ("an outbox of another number", but(second_outbox, elsewhere(second_outbox))),
+        ("an inbox without a lane", roster._replace(lanes=lanes[:1])),
+        ("an inbox with two lanes", roster._replace(lanes=(*lanes, lanes[1]._replace(lane=2)))),
         ("two sequencers", of(*sorted((*actors, another_sequencer)))),
         ("one key with two roles", of(first._replace(key=second.key), second, *others)),
         ("the root's key with a role", of(first._replace(key=ROOT.public_key), second, *others)),
@@ -126,7 +144,7 @@ def vectors() -> dict[str, Any]:
     provider = story()
     content = {
         "origin": ORIGIN,
-        "seeds": {name: seed_of(name) for name in ("root", "log", "sequencer", str(INBOX), str(OUTBOX))},
+        "seeds": {name: seed_of(name) for name in ("root", "log", "sequencer", *map(str, SIGNERS[:4]))},
         "roster": {
             "fields": ROSTER.to_json(provider.roster),
             "body": provider.signed_roster.body,

@@ -186,7 +186,7 @@ def test_statements() -> None:
         )
         assert case["encoded"] == encoded.hex()
         leaves.append(sha256(b"\x00" + encoded).digest())
-    manifest, head, opened = vectors["statements"][:3]
+    manifest, _, _, head, opened = vectors["statements"][:5]
     assert x(manifest["body"])[-68:-32] == u(32, 5)[:4] + root(leaves)
     hashes = []
     for case in vectors["statements"]:
@@ -203,12 +203,93 @@ def test_statements() -> None:
         assert encoded[10:42] == root(record_hashes)
         record_hashes.append(sha256(b"\x00" + encoded).digest())
         assert base64.b64encode(root(record_hashes)).decode() in case["note"]
-    assert x(vectors["epoch_records"][0]["encoded"])[118:150] == root(hashes[:3])
+    assert x(vectors["epoch_records"][0]["encoded"])[118:150] == root(hashes[:5])
     roster = vectors["roster"]
     assert roster["hash"] == h("roster", x(roster["body"])).hex()
     root_key = Ed25519PrivateKey.from_private_bytes(x(vectors["seeds"]["root"])).public_key()
     assert h("origin", u(16, 1) + root_key.public_bytes_raw()) == origin
     root_key.verify(x(roster["signature"]), signed_input("roster", origin, x(roster["body"])))
+
+
+def sheet_items(cases: list[dict[str, Any]], leaves: dict[str, bytes]) -> list[bytes]:
+    """The leaves of a sheet's items, from the message leaves by seq."""
+    hashes = []
+    for case in cases:
+        item, messages = case["item"], [sha256(b"\x00" + leaves[seq]).digest() for seq in case["seqs"]]
+        assert case["seqs"] == sorted(set(case["seqs"]))
+        assert (item["n_messages"], item["delta_root"]) == (len(messages), root(messages).hex())
+        hashes.append(leaf(21, x(item["mailbox"]) + u(32, len(messages)) + root(messages)))
+        assert case["leaf_hash"] == hashes[-1].hex()
+    assert [c["item"]["mailbox"] for c in cases] == sorted(c["item"]["mailbox"] for c in cases)
+    return hashes
+
+
+def test_sheets() -> None:
+    vectors = stored("sheets.json")
+    origin, roster_hash = x(vectors["origin"]), x(vectors["roster"]["hash"])
+    assert h("roster", x(vectors["roster"]["body"])) == roster_hash
+    leaves = {encoded[4:36]: x(encoded) for encoded in vectors["message_leaves"]}
+    previous: dict[str, bytes] = {}
+    for epoch in vectors["epochs"]:
+        inputs = []
+        for case in epoch["route_sheets"]:
+            entries = []
+            for number, entry in enumerate(case["entries"]):
+                items = sheet_items(entry["items"], leaves)
+                entries.append(leaf(22, b"\x04\0\0" + u(16, number) + u(32, len(items)) + root(items)))
+                assert entry["leaf_hash"] == entries[-1].hex()
+            body = u(16, 13) + origin + unb64(case["fields"]["actor"]) + u(32, 0) + u(64, epoch["epoch"])
+            body += roster_hash + u(16, case["fields"]["lane"]) + h("manifest", x(case["manifest"])) + u(16, 3)
+            body += root(entries) + previous.get(case["signer"], bytes(32))
+            inputs.append(check_sheet(case, "route", origin, body))
+            previous[case["signer"]] = inputs[-1]
+        for number, case in enumerate(epoch["merge_sheets"]):
+            items = sheet_items(case["items"], leaves)
+            body = u(16, 14) + origin + b"\x03\0\0" + u(16, number) + u(32, 0) + u(64, epoch["epoch"]) + roster_hash
+            body += u(32, len(inputs)) + b"".join(inputs) + u(32, len(items)) + root(items)
+            body += previous.get(case["signer"], bytes(32))
+            previous[case["signer"]] = check_sheet(case, "merge", origin, body)
+
+
+def check_sheet(case: dict[str, Any], label: str, origin: bytes, body: bytes) -> bytes:
+    """It is signed as it should be; its hash."""
+    key = Ed25519PrivateKey.from_private_bytes(sha256(f"noise test key {case['signer']}".encode()).digest())
+    assert case["label"] == label
+    assert case["encoded"] == (u(16, len(body)) + body + key.sign(signed_input(label, origin, body))).hex()
+    assert case["hash"] == h(label, body).hex()
+    return h(label, body)
+
+
+def test_challenges() -> None:
+    vectors = stored("challenges.json")
+    empty = vectors["no_challenges"]
+    keys = []
+    for case in vectors["challenges"]:
+        fields = case["fields"]
+        encoded = u(16, 28) + unb64(fields["origin"]) + unb64(fields["actor"]) + u(32, fields["incarnation"])
+        encoded += u(64, fields["epoch"]) + unb64(fields["seq"]) + unb64(fields["mailbox"])
+        assert case["encoded"] == encoded.hex()
+        keys.append(h("challenge", encoded).hex())
+        assert case["key"] == keys[-1]
+    answer_hash = h("challenge", x(vectors["answer"]["bytes"]))
+    assert vectors["answer"]["answer_hash"] == answer_hash.hex()
+    assert vectors["complaint"]["proof_hash"] == h("complaint", x(vectors["complaint"]["proof"])).hex()
+    for case in vectors["maps"]:
+        assert [row["key"] for row in case["states"]] == keys[: len(case["states"])]
+        assert case["challenges_count"] == len(case["states"])
+        assert case["challenges_root"] != empty
+        for row in case["states"]:
+            assert row["value_hash"] == h("challenge", x(row["state"])).hex()
+    still_open = vectors["maps"][0]["states"][0]["state"]
+    assert still_open == (u(16, 29) + u(64, 7) + u(64, 107) + b"\xff" * 8 + bytes(32)).hex()
+    assert (
+        vectors["maps"][2]["states"][0]["state"] == (u(16, 29) + u(64, 7) + u(64, 107) + u(64, 9) + answer_hash).hex()
+    )
+    key = Ed25519PrivateKey.from_private_bytes(sha256(b"noise test key log").digest())
+    receipt = u(16, 30) + unb64(vectors["signed"][0]["fields"]["origin"]) + b"\x06\0\0\0\0" + u(32, 0)
+    receipt += x(keys[0]) + u(64, 7)
+    signature = key.sign(signed_input("challenge", receipt[2:34], receipt))
+    assert vectors["signed"][0]["encoded"] == (u(16, len(receipt)) + receipt + signature).hex()
 
 
 def test_history() -> None:
