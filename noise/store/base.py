@@ -160,6 +160,7 @@ class EpochWrite(NamedTuple):
 
     `mailboxes` and `senders` are caches, written lazily, that make starting fast; `replay_epoch` is their watermark:
     every row that an epoch before it changed is in them, and what later epochs changed is replayed. `acks`: by device.
+    `challenges`: by what identifies them, those that the epoch opens or answers.
     """
 
     epoch: int
@@ -173,6 +174,7 @@ class EpochWrite(NamedTuple):
     senders: Sequence[CacheRow]
     replay_epoch: int
     acks: Sequence[CacheRow]
+    challenges: Sequence[CacheRow]
 
 
 class RosterRow(NamedTuple):
@@ -386,4 +388,8 @@ class Store(ABC):
 
     @abstractmethod
     async def acks(self, after: bytes | None = None, limit: int = PAGE_ROWS) -> list[CacheRow]:
+        """A page. `after`: the key of the page before's last row."""
+
+    @abstractmethod
+    async def challenges(self, after: bytes | None = None, limit: int = PAGE_ROWS) -> list[CacheRow]:
         """A page. `after`: the key of the page before's last row."""

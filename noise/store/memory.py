@@ -74,6 +74,7 @@ class Surviving:
     mailboxes: Cache = field(default_factory=dict)
     senders: Cache = field(default_factory=dict)
     acks: Cache = field(default_factory=dict)
+    challenges: Cache = field(default_factory=dict)
     rosters: dict[int, RosterRow] = field(default_factory=dict)
     prekeys: dict[bytes, DevicePrekeys] = field(default_factory=dict)
     replay_epoch: int = 0
@@ -161,6 +162,7 @@ class MemoryStore(Store):
         kept.mailboxes.update(write.mailboxes)
         kept.senders.update(write.senders)
         kept.acks.update(write.acks)
+        kept.challenges.update(write.challenges)
         kept.replay_epoch = write.replay_epoch
 
     def _is_stored(self, write: EpochWrite) -> bool:
@@ -174,6 +176,7 @@ class MemoryStore(Store):
             and dict(write.mailboxes).items() <= kept.mailboxes.items()
             and dict(write.senders).items() <= kept.senders.items()
             and dict(write.acks).items() <= kept.acks.items()
+            and dict(write.challenges).items() <= kept.challenges.items()
         )
 
     def _check_slots(self, rows: Sequence[StatementRow]) -> None:
@@ -299,7 +302,10 @@ class MemoryStore(Store):
         epochs = array("Q")
         while last_epoch > after_epoch:
             epochs.append(last_epoch)
-            last_epoch = self._history_row(mailbox, last_epoch).prev_epoch
+            prev_epoch = self._history_row(mailbox, last_epoch).prev_epoch
+            if prev_epoch >= last_epoch:
+                raise StoreCorrupt(f"the history of mailbox {mailbox.hex()} turns back on itself")
+            last_epoch = prev_epoch
         epochs.reverse()
         return epochs
 
@@ -334,6 +340,10 @@ class MemoryStore(Store):
     async def acks(self, after: bytes | None = None, limit: int = PAGE_ROWS) -> list[CacheRow]:
         await trio.lowlevel.checkpoint()
         return page_of(self._kept.acks, after, limit)
+
+    async def challenges(self, after: bytes | None = None, limit: int = PAGE_ROWS) -> list[CacheRow]:
+        await trio.lowlevel.checkpoint()
+        return page_of(self._kept.challenges, after, limit)
 
 
 def page_of(cache: Cache, after: bytes | None, limit: int) -> list[CacheRow]:

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar, cast
@@ -39,7 +40,9 @@ from noise.store.base import (
     StoreFailed,
     WriteRefused,
 )
-from noise.store.sqlite_file import READERS_MAX, SqliteFile, create_file, translated
+from noise.store.sqlite_file import APPLICATION_ID, READERS_MAX, SqliteFile
+from noise.store.sqlite_open import create_file, translated
+from noise.store.sqlite_state import BEYOND
 from noise.store.sqlite_writes import Content, Outcome, log_bytes, write_content
 
 CHECKPOINT_BYTES = 2 << 20
@@ -57,7 +60,8 @@ async def create_sqlite(path: Path, origin: bytes) -> None:
 
     Raises StoreConflict if anything is there, StoreLocked, StoreFailed.
     """
-    await trio.to_thread.run_sync(create_file, path.resolve(), origin)
+    create_tables = partial(tables.create_tables, origin=origin)
+    await trio.to_thread.run_sync(create_file, path.resolve(), APPLICATION_ID, create_tables)
 
 
 def open_sqlite(path: Path, origin: bytes) -> AbstractAsyncContextManager[Store]:
@@ -263,7 +267,7 @@ class SqliteStore(Store):
         return await self._read(tables.select_manifests, epoch, epoch + 1)
 
     async def pending_manifests(self) -> list[ManifestRow]:
-        return await self._read(tables.select_manifests, self.next_epoch, tables.BEYOND)
+        return await self._read(tables.select_manifests, self.next_epoch, BEYOND)
 
     async def bundles(self, first_id: int, next_id: int) -> list[BundleRow]:
         return await self._read(tables.select_bundles, first_id, next_id)
@@ -303,3 +307,6 @@ class SqliteStore(Store):
 
     async def acks(self, after: bytes | None = None, limit: int = PAGE_ROWS) -> list[CacheRow]:
         return await self._read(tables.select_cache, tables.ACKS, after, limit)
+
+    async def challenges(self, after: bytes | None = None, limit: int = PAGE_ROWS) -> list[CacheRow]:
+        return await self._read(tables.select_cache, tables.CHALLENGES, after, limit)

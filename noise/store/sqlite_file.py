@@ -1,31 +1,17 @@
-"""The file of the SQLite store: made, locked, opened, checked, checkpointed and closed.
+"""The file of the SQLite store: its connections, its checks, and its checkpoints.
 
-Must not know: Trio, or what a write holds. Everything here blocks, and everything that SQLite or the system may raise
-leaves as an error of `noise.store.base`.
-
-Only one connection ever writes or checkpoints: before SQLite 3.51.3, two that do so at the same moment can corrupt the
-file (https://sqlite.org/wal.html, "the WAL-reset bug"). While connections are open nothing else here opens the file:
-closing any descriptor of it would drop SQLite's own POSIX locks.
+Knows nothing of Trio, or of what a write holds. Everything here blocks, and everything that SQLite or the system may
+raise leaves as an error of `noise.store.base`.
 """
 
-import fcntl
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-from noise.protocol.errors import NoiseError
-from noise.store.base import StoreConflict, StoreCorrupt, StoreFailed, StoreLocked, StoreMissing
-from noise.store.sqlite_tables import (
-    PAGE_BYTES,
-    RESTORE,
-    check_identity,
-    create_tables,
-    select_heads,
-    select_prekey_devices,
-    upgrade_tables,
-)
+from noise.store.base import StoreCorrupt
+from noise.store.sqlite_open import connected, cut_log, number_of, opened, translated
+from noise.store.sqlite_state import RESTORE, check_identity
+from noise.store.sqlite_tables import FORMAT, select_heads, select_prekey_devices
 
 APPLICATION_ID = int.from_bytes(b"nois", "big")
 """In the file's header, so that `file` and we know whose it is."""
@@ -33,43 +19,12 @@ APPLICATION_ID = int.from_bytes(b"nois", "big")
 READERS_MAX = 4
 """Connections that read at the same time."""
 
-BUSY_SECONDS = 1.0
-"""How long to wait for a lock of SQLite's own; only an operator's shell, or a reader as the log is cut, holds one."""
-
 WRITER_CACHE_KIB = 32768
 READER_CACHE_KIB = 8192
 """Pages that a connection keeps: 64 MiB in all."""
 
 LOG_BYTES_MAX = 64 << 20
 """A log longer than this is cut at the next checkpoint, though that waits for readers."""
-
-REFUSED_BY_SYSTEM = {
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-}
-"""Primary result codes that speak of the system. All others, when a sound program reads, speak of the file."""
-
-FOREIGN_ERRORS = (sqlite3.Error, OSError, UnicodeError, MemoryError)
-"""UnicodeError: SQLite quotes a damaged schema in its message, and Python cannot decode that."""
-
-
-@contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """The border: whatever SQLite or the system raises leaves as StoreCorrupt or StoreFailed."""
-    try:
-        yield
-    except NoiseError:
-        raise
-    except FOREIGN_ERRORS as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if isinstance(error, OSError | MemoryError) or code in REFUSED_BY_SYSTEM:
-            raise StoreFailed(f"{doing}: {error}: check disk, space and permissions, then start again") from error
-        raise StoreCorrupt(f"{doing}: the file is damaged ({error}): {RESTORE}") from error
 
 
 class SqliteFile:
@@ -82,17 +37,9 @@ class SqliteFile:
         """Raises StoreMissing, StoreForeign, StoreCorrupt, StoreLocked, StoreFailed."""
         self._log_path = path.with_name(path.name + "-wal")
         with translated(f"cannot open {path}"), ExitStack() as stack:
-            check_place(path)
-            stack.enter_context(locked(path))
-            self.writer = stack.enter_context(connected(path))
-            check_header(self.writer, path)
-            check_durability(self.writer, path)
+            self.writer = stack.enter_context(opened(path, APPLICATION_ID))
             self.writer.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
-            # What a crash left in the log becomes durable here, before anybody reads it.
-            self.cut_log()
-            check_size(self.writer, path)
-            check_identity(self.writer, origin)
-            upgrade_tables(self.writer)
+            check_identity(self.writer, FORMAT, origin)
             self.heads = select_heads(self.writer)
             check_epochs(self.writer, self.heads.next_epoch)
             check_prekey_devices(self.writer)
@@ -116,112 +63,6 @@ class SqliteFile:
         self._stack.close()
 
 
-def create_file(path: Path, origin: bytes) -> None:
-    """Makes an empty database, or nothing at all. Raises StoreConflict, StoreLocked, StoreFailed."""
-    with translated(f"cannot create {path}"), ExitStack() as stack:
-        make_directory(path.parent)
-        stack.enter_context(locked(path))
-        for taken in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-journal")):
-            if os.path.lexists(taken):
-                raise StoreConflict(f"{taken} exists: open the store that is there, or choose another place")
-        unfinished = path.with_name(path.name + ".new")
-        for suffix in ("", "-wal", "-shm"):
-            leftover = path.with_name(unfinished.name + suffix)
-            leftover.unlink(missing_ok=True)
-            stack.callback(leftover.unlink, missing_ok=True)
-        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with connected(unfinished) as connection:
-            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            check_durability(connection, path)
-            create_tables(connection, origin)
-            cut_log(connection)
-        path.hardlink_to(unfinished)
-        sync_directory(path.parent)
-
-
-def make_directory(directory: Path) -> None:
-    for ancestor in (*reversed(directory.parents), directory):
-        if not ancestor.is_dir():
-            ancestor.mkdir(mode=0o700)
-
-
-def sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds `<path>.lock`, which the kernel gives up when the process ends; the file itself stays. Raises StoreLocked.
-
-    It is tied to this one opening of the file, so that a second one in the same process is refused as well.
-    """
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreLocked(f"{path} is open already, here or in another process: stop that one first") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def connected(path: Path) -> Iterator[sqlite3.Connection]:
-    uri = f"{path.as_uri()}?mode=rw"
-    connection = sqlite3.connect(uri, BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
-    with closing(connection):
-        connection.text_factory = bytes
-        for pragma in (
-            "synchronous = FULL",
-            "fullfsync = ON",
-            "checkpoint_fullfsync = ON",
-            "wal_autocheckpoint = 0",
-            "temp_store = MEMORY",
-            "trusted_schema = OFF",
-            "cell_size_check = ON",
-            "secure_delete = ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-        yield connection
-
-
-def check_place(path: Path) -> None:
-    """Raises StoreMissing, StoreCorrupt, StoreFailed."""
-    if not path.exists():
-        raise StoreMissing(f"there is no store at {path}: put the newest one back, or correct the path")
-    if not path.is_file():
-        raise StoreCorrupt(f"{path} is not a file: correct the path")
-    if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)):
-        raise StoreFailed(f"{path} and its directory must be readable and writable for this user")
-
-
-def check_header(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreCorrupt for a file of somebody else's, before anything in it is changed."""
-    if number_of(connection, "PRAGMA application_id") != APPLICATION_ID:
-        raise StoreCorrupt(f"{path} is empty, damaged or no store of ours: correct the path, or {RESTORE}")
-
-
-def check_durability(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreFailed unless a commit will be in the log, and the log on the disk, when it returns."""
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    synchronous = connection.execute("PRAGMA synchronous").fetchall()
-    if mode != [(b"wal",)] or synchronous != [(2,)]:
-        raise StoreFailed(f"{path} cannot keep a synchronous write-ahead log: use a local disk")
-
-
-def check_size(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreCorrupt for a file that was cut. Holds only while all pages are in the file, none in the log."""
-    page_count, page_bytes = number_of(connection, "PRAGMA page_count"), number_of(connection, "PRAGMA page_size")
-    if path.stat().st_size < page_count * page_bytes:
-        raise StoreCorrupt(f"{path} lacks its end: {RESTORE}")
-
-
 def check_epochs(connection: sqlite3.Connection, next_epoch: int) -> None:
     """Raises StoreCorrupt unless the last epoch is the one that the state names."""
     if number_of(connection, "SELECT coalesce(max(epoch) + 1, 0) FROM epochs") != next_epoch:
@@ -232,16 +73,3 @@ def check_prekey_devices(connection: sqlite3.Connection) -> None:
     """Raises StoreCorrupt unless as many devices have prekeys as the state says: else used ones could come back."""
     if number_of(connection, "SELECT count(*) FROM prekey_devices") != select_prekey_devices(connection):
         raise StoreCorrupt(f"devices that had prekeys are missing: {RESTORE}")
-
-
-def cut_log(connection: sqlite3.Connection) -> None:
-    if number_of(connection, "PRAGMA wal_checkpoint(TRUNCATE)") != 0:
-        raise StoreFailed("another program reads the database: stop it first")
-
-
-def number_of(connection: sqlite3.Connection, sql: str) -> int:
-    """The first column of the first row. Raises StoreCorrupt."""
-    for number, *_ in connection.execute(sql).fetchall():
-        if isinstance(number, int):
-            return number
-    raise StoreCorrupt(f"no answer to {sql}: {RESTORE}")

@@ -20,14 +20,8 @@ from noise.store.base import (
     PrekeyWrite,
     StoreCorrupt,
 )
-from noise.store.sqlite_tables import (
-    RESTORE,
-    checksum,
-    pair,
-    select,
-    select_prekey_devices,
-    write_prekey_devices,
-)
+from noise.store.sqlite_state import RESTORE, checksum, pair, select
+from noise.store.sqlite_tables import select_prekey_devices, write_prekey_devices
 from noise.store.write_checks import check_prekey_write
 
 NO_ID = bytes(8)

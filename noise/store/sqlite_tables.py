@@ -3,8 +3,8 @@
 Must not know: Trio, threads, locks, or when a transaction begins and ends: functions here take a connection.
 
 Bodies are signed or hashed by those who wrote them. What is not (the caches and the store's own state) carries a
-checksum against accidents, not against forgers: SHA-256 over table, key and value, cut to 8 bytes. Counts in the state
-show when rows of a cache vanished as a whole. Of all other rows only the types are checked.
+checksum against accidents (`sqlite_state`). Counts in the state show when rows of a cache vanished as a whole. Of all
+other rows only the types are checked.
 
 History is keyed (epoch, mailbox), so that an epoch's rows are appended in order: keyed the other way round a row costs
 ten times as much, and more with every epoch. Each row names the one before it in `prev_epoch`: that is the index.
@@ -14,14 +14,12 @@ import json
 import sqlite3
 import struct
 from array import array
-from collections.abc import Callable, Sequence
-from hashlib import sha256
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from noise.store.base import (
     ID_STEP,
     LANE_BITS,
-    NUMBER_MAX,
     BundleRow,
     CacheRow,
     EpochRow,
@@ -30,28 +28,31 @@ from noise.store.base import (
     RosterRow,
     StatementRow,
     StoreCorrupt,
-    StoreForeign,
+)
+from noise.store.sqlite_state import (
+    BEYOND,
+    RESTORE,
+    STATE_SCHEMA,
+    checksum,
+    pair,
+    select,
+    select_state,
+    write_identity,
+    write_state,
 )
 
-FORMAT = 2
+FORMAT = 3
 """Rises with every change of SCHEMA or of what its columns mean. How the table `state` is read never changes."""
-
-BEYOND = NUMBER_MAX + 1
-"""In place of any larger number that is looked for: no row has it, and SQLite takes it."""
-
-PAGE_BYTES = 8192
-"""Bundles of many kilobytes want larger pages than SQLite's 4096, scattered rows of caches want smaller ones."""
 
 WALK_ROWS_MAX = 16384
 """Steps of a walk through a mailbox's history under one snapshot: while one is held, the log cannot be reset."""
 
 U64_MASK = 2**64 - 1
-MAILBOXES, SENDERS, ACKS = range(3)
-CACHE_NAMES = (b"mailboxes", b"senders", b"acks")
-HEADS = struct.Struct(">5Q")
+MAILBOXES, SENDERS, ACKS, CHALLENGES = range(4)
+CACHE_NAMES = (b"mailboxes", b"senders", b"acks", b"challenges")
+HEADS = struct.Struct(">6Q")
 
 SCHEMA = """
-CREATE TABLE state (key BLOB PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE rosters (version INTEGER PRIMARY KEY, body_and_signature BLOB NOT NULL) STRICT;
 CREATE TABLE statements (
     epoch INTEGER NOT NULL, actor BLOB NOT NULL, incarnation INTEGER NOT NULL,
@@ -76,9 +77,7 @@ CREATE TABLE history (
 CREATE TABLE caches (
     kind INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, checksum BLOB NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID, STRICT;
-"""
 
-PREKEY_SCHEMA = """
 CREATE TABLE prekey_devices (
     device BLOB PRIMARY KEY, until_ms INTEGER NOT NULL, last_id BLOB NOT NULL,
     fallback_not_after_ms INTEGER NOT NULL, fallback BLOB NOT NULL, checksum BLOB NOT NULL
@@ -89,11 +88,6 @@ CREATE TABLE prekeys (
     PRIMARY KEY (device, prekey_id)
 ) WITHOUT ROWID, STRICT;
 """
-"""What format 2 has more than format 1."""
-
-RESTORE = "restore the store from a copy"
-
-Row = TypeVar("Row")
 
 
 class Heads(NamedTuple):
@@ -101,12 +95,7 @@ class Heads(NamedTuple):
 
     next_epoch: int = 0
     replay_epoch: int = 0
-    cache_counts: tuple[int, int, int] = (0, 0, 0)
-
-
-def checksum(table: bytes, key: bytes, value: bytes) -> bytes:
-    """8 bytes. No table's name holds a zero byte, and keys of one cache are equally long."""
-    return sha256(b"\x00".join((table, key, value))).digest()[:8]
+    cache_counts: tuple[int, ...] = (0, 0, 0, 0)
 
 
 def signed(number: int) -> int:
@@ -115,23 +104,10 @@ def signed(number: int) -> int:
 
 
 def create_tables(connection: sqlite3.Connection, origin: bytes) -> None:
-    connection.executescript(f"BEGIN; {SCHEMA} {PREKEY_SCHEMA} COMMIT;")
-    write_state(connection, b"format", FORMAT.to_bytes(4, "big"))
-    write_state(connection, b"origin", origin)
+    connection.executescript(f"BEGIN; {STATE_SCHEMA} {SCHEMA} COMMIT;")
+    write_identity(connection, FORMAT, origin)
     write_heads(connection, Heads())
     write_prekey_devices(connection, 0)
-
-
-def upgrade_tables(connection: sqlite3.Connection) -> None:
-    """Makes format 2 out of format 1, all or nothing; leaves any other as it is."""
-    if select_state(connection, b"format") != (1).to_bytes(4, "big"):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in PREKEY_SCHEMA.split(";"):
-        connection.execute(statement)
-    write_prekey_devices(connection, 0)
-    write_state(connection, b"format", FORMAT.to_bytes(4, "big"))
-    connection.execute("COMMIT")
 
 
 def write_prekey_devices(connection: sqlite3.Connection, count: int) -> None:
@@ -143,56 +119,13 @@ def select_prekey_devices(connection: sqlite3.Connection) -> int:
     return int.from_bytes(select_state(connection, b"prekey devices"), "big")
 
 
-def write_state(connection: sqlite3.Connection, key: bytes, value: bytes) -> None:
-    connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (key, value, checksum(b"state", key, value)))
-
-
 def write_heads(connection: sqlite3.Connection, heads: Heads) -> None:
     write_state(connection, b"heads", HEADS.pack(heads.next_epoch, heads.replay_epoch, *heads.cache_counts))
 
 
-def select_state(connection: sqlite3.Connection, key: bytes) -> bytes:
-    sql = "SELECT value, checksum FROM state WHERE key = ?"
-    for value, stored_checksum in select(connection, pair, (bytes, bytes), sql, key):
-        if stored_checksum == checksum(b"state", key, value):
-            return bytes(value)
-    raise StoreCorrupt(f"the store's own {key.decode()} is damaged or missing: {RESTORE}")
-
-
 def select_heads(connection: sqlite3.Connection) -> Heads:
-    next_epoch, replay_epoch, mailbox_count, sender_count, ack_count = HEADS.unpack(select_state(connection, b"heads"))
-    return Heads(next_epoch, replay_epoch, (mailbox_count, sender_count, ack_count))
-
-
-def check_identity(connection: sqlite3.Connection, origin: bytes) -> None:
-    """Raises StoreCorrupt, StoreForeign."""
-    stored_format = int.from_bytes(select_state(connection, b"format"), "big")
-    if stored_format not in (1, FORMAT):
-        raise StoreForeign(f"format {stored_format}, and this program reads 1 to {FORMAT}: run the one that wrote it")
-    stored_origin = select_state(connection, b"origin")
-    if stored_origin != origin:
-        raise StoreForeign(
-            f"the store of provider {stored_origin.hex()}, not of {origin.hex()}: check the path and the root key"
-        )
-
-
-def select(
-    connection: sqlite3.Connection, kind: Callable[..., Row], types: tuple[type, ...], sql: str, *arguments: object
-) -> list[Row]:
-    """All rows as `kind`. Raises StoreCorrupt if a column is not of its type: SQLite believes the file.
-
-    Reads to the end before it looks: an unfinished statement would hold its snapshot, and with it the log.
-    """
-    rows = []
-    for values in connection.execute(sql, arguments).fetchall():
-        if tuple(map(type, values)) != types:
-            raise StoreCorrupt(f"a damaged row: {RESTORE} ({sql})")
-        rows.append(kind(*values))
-    return rows
-
-
-def pair(first: Row, second: Row) -> tuple[Row, Row]:
-    return first, second
+    next_epoch, replay_epoch, *cache_counts = HEADS.unpack(select_state(connection, b"heads"))
+    return Heads(next_epoch, replay_epoch, tuple(cache_counts))
 
 
 def select_rosters(connection: sqlite3.Connection) -> list[RosterRow]:

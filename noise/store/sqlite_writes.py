@@ -6,6 +6,7 @@ A refusal (WriteRefused) comes before anything of its write is stored, so that o
 
 import sqlite3
 from collections.abc import Sequence
+from operator import add
 
 from noise.store.base import (
     CacheRow,
@@ -21,16 +22,16 @@ from noise.store.base import (
     StatementRow,
     StoreConflict,
 )
+from noise.store.sqlite_open import PAGE_BYTES
 from noise.store.sqlite_prekeys import take_prekey, write_prekeys
+from noise.store.sqlite_state import BEYOND, checksum
 from noise.store.sqlite_tables import (
     ACKS,
-    BEYOND,
     CACHE_NAMES,
+    CHALLENGES,
     MAILBOXES,
-    PAGE_BYTES,
     SENDERS,
     Heads,
-    checksum,
     select_bundles,
     select_bundles_by_id,
     select_epoch,
@@ -101,12 +102,8 @@ def write_epoch(connection: sqlite3.Connection, heads: Heads, write: EpochWrite)
         connection.execute("INSERT INTO blocks VALUES (?, ?)", (write.epoch, write.block_hash))
     sql = "INSERT INTO history (mailbox, epoch, prev_epoch, record, picks) VALUES (?, ?, ?, ?, ?)"
     connection.executemany(sql, write.history)
-    mailbox_count, sender_count, ack_count = heads.cache_counts
-    cache_counts = (
-        mailbox_count + write_cache(connection, MAILBOXES, write.mailboxes),
-        sender_count + write_cache(connection, SENDERS, write.senders),
-        ack_count + write_cache(connection, ACKS, write.acks),
-    )
+    new_counts = [write_cache(connection, kind, rows) for kind, rows in caches_of(write)]
+    cache_counts = tuple(map(add, heads.cache_counts, new_counts))
     heads = Heads(write.epoch + 1, write.replay_epoch, cache_counts)
     write_heads(connection, heads)
     return heads
@@ -124,10 +121,20 @@ def is_epoch_stored(connection: sqlite3.Connection, heads: Heads, write: EpochWr
         and all(history.get(row.mailbox) == row for row in write.history)
         and all(
             is_cached(connection, kind, key, value)
-            for kind, rows in ((MAILBOXES, write.mailboxes), (SENDERS, write.senders), (ACKS, write.acks))
+            for kind, rows in caches_of(write)
             for key, value in dict(rows).items()
         )
     )
+
+
+def caches_of(write: EpochWrite) -> list[tuple[int, Sequence[CacheRow]]]:
+    """Rows of every cache, by kind."""
+    return [
+        (MAILBOXES, write.mailboxes),
+        (SENDERS, write.senders),
+        (ACKS, write.acks),
+        (CHALLENGES, write.challenges),
+    ]
 
 
 def is_cached(connection: sqlite3.Connection, kind: int, key: bytes, value: bytes) -> bool:
@@ -179,7 +186,7 @@ def log_bytes(content: Content) -> int:
         case ManifestWrite():
             return PAGE_BYTES + sum(len(bundle.body) for bundle in content.bundles)
         case EpochWrite():
-            cache_count = len(content.mailboxes) + len(content.senders) + len(content.acks)
+            cache_count = sum(len(rows) for _, rows in caches_of(content))
             history_bytes = sum(len(row.record) + len(row.picks) for row in content.history)
             return PAGE_BYTES * (1 + cache_count) + history_bytes
         case RosterRow():

@@ -73,7 +73,7 @@ def check_epoch_write(write: EpochWrite) -> None:
     if len({row[:3] for row in write.statements}) != len(write.statements):
         raise StoreConflict(f"epoch {write.epoch} names a slot twice")
     check_history(write.epoch, write.history)
-    for rows in (write.mailboxes, write.senders, write.acks):
+    for rows in (write.mailboxes, write.senders, write.acks, write.challenges):
         check_cache(rows)
 
 

@@ -91,6 +91,7 @@ def make_epoch(epoch, box_count=4, salt=0, **changes):
         senders=make_cache("senders", epoch, boxes[:3]),
         replay_epoch=epoch + 1,
         acks=make_cache("acks", epoch, boxes[:2]),
+        challenges=make_cache("challenges", epoch, boxes[1:4]),
     )
     return write._replace(**changes)
 
@@ -133,6 +134,7 @@ async def everything(store):
         "mailboxes": await store.mailbox_cache(limit=10_000),
         "senders": await store.sender_cache(limit=10_000),
         "acks": await store.acks(limit=10_000),
+        "challenges": await store.challenges(limit=10_000),
         "rosters": await store.rosters(),
         "prekeys": [await store.count_prekeys(device(number), NOW_MS) for number in range(4)],
     }

@@ -184,6 +184,7 @@ async def test_epochs_in_order(world):
                 last._replace(mailboxes=make_cache("mailboxes", 9, mailboxes(1))),
                 last._replace(senders=make_cache("senders", 3, [bytes(32)])),
                 last._replace(acks=make_cache("acks", 9, mailboxes(1))),
+                last._replace(challenges=make_cache("challenges", 9, mailboxes(1))),
                 last._replace(replay_epoch=3),
             ):
                 with refused(StoreConflict):
@@ -250,7 +251,7 @@ def misshapen_epochs():
     yield write._replace(history=[first._replace(epoch=0)])
     yield write._replace(history=[first._replace(prev_epoch=1)])
     yield write._replace(history=[first._replace(prev_epoch=-2)])
-    for cache in ("mailboxes", "senders", "acks"):
+    for cache in ("mailboxes", "senders", "acks", "challenges"):
         yield write._replace(**{cache: [CacheRow(b"short", b"")]})
 
 
@@ -395,7 +396,8 @@ async def test_cache_replaces(world):
     """A cache row replaces the value of its key, and the last of several in one write wins."""
     one, two, three = mailboxes(3)
     with trio.fail_after(TEST_SECONDS):
-        for cache, read in (("mailboxes", "mailbox_cache"), ("senders", "sender_cache"), ("acks", "acks")):
+        reads = {"mailboxes": "mailbox_cache", "senders": "sender_cache", "acks": "acks", "challenges": "challenges"}
+        for cache, read in reads.items():
             async with world.open() as store:
                 rows = [CacheRow(one, b"1"), CacheRow(three, b""), CacheRow(one, b"2")]
                 await store.commit_epoch(make_epoch(store.next_epoch, 0, **{cache: rows}))

@@ -278,6 +278,7 @@ async def test_cache_pages(world):
                 (store.mailbox_cache, write.mailboxes),
                 (store.sender_cache, write.senders),
                 (store.acks, write.acks),
+                (store.challenges, write.challenges),
             )
             for read, rows in reads:
                 assert await read() == rows
@@ -314,5 +315,5 @@ async def test_beyond_all_numbers(world):
                 assert await store.history_since(number) == await store.history_since(0, (number, key)) == []
                 assert await store.history_epochs(key, -1, number) == array("Q")
                 assert await store.history_epochs(key, 5, number) == array("Q")
-            for read in (store.mailbox_cache, store.sender_cache, store.acks):
+            for read in (store.mailbox_cache, store.sender_cache, store.acks, store.challenges):
                 assert await read(bytes([255]) * 32) == []

@@ -31,6 +31,7 @@ async def check_whole(store, lanes):
         assert await store.mailbox_cache() == write.mailboxes
         assert await store.sender_cache() == write.senders
         assert await store.acks() == write.acks
+        assert await store.challenges() == write.challenges
     for row in [row for epoch in range(store.next_epoch + 1) for row in await store.manifests(epoch)]:
         write = make_manifest(row.epoch, row.lane, body_bytes=14_000)
         assert row.statement == write.statement

@@ -22,7 +22,7 @@ from tests.store.examples import NOW_MS, blob, device, mailboxes, make_cache, ma
 from tests.store.files import make_store, open_refused
 
 TEST_SECONDS = 30
-CHECKED = ("mailboxes", "senders", "acks")
+CHECKED = ("mailboxes", "senders", "acks", "challenges")
 
 
 async def test_truncated(path):
@@ -91,7 +91,7 @@ async def test_damaged_cache(path, damage):
     [
         "DELETE FROM epochs WHERE epoch = 1",
         "INSERT INTO epochs SELECT 2, record, leaf_hash, checkpoint FROM epochs WHERE epoch = 1",
-        "UPDATE state SET value = zeroblob(40) WHERE key = CAST('heads' AS BLOB)",
+        "UPDATE state SET value = zeroblob(48) WHERE key = CAST('heads' AS BLOB)",
         "DELETE FROM state WHERE key = CAST('origin' AS BLOB)",
         "UPDATE state SET value = CAST('x' AS BLOB) WHERE key = CAST('format' AS BLOB)",
         "UPDATE state SET value = zeroblob(8) WHERE key = CAST('prekey devices' AS BLOB)",
@@ -208,6 +208,7 @@ async def read_all(store):
         "mailboxes": store.mailbox_cache,
         "senders": store.sender_cache,
         "acks": store.acks,
+        "challenges": store.challenges,
         "rosters": store.rosters,
         "blocks": store.block_hashes,
         "pending": store.pending_manifests,
