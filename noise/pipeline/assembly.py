@@ -20,6 +20,8 @@ from noise.pipeline.batches import (
     SealedLane,
     Submission,
 )
+from noise.pipeline.challenges import run_answering
+from noise.pipeline.custody import CustodyDesk
 from noise.pipeline.fanout import Fanout
 from noise.pipeline.inbox import EpochLimits, Inbox
 from noise.pipeline.lanes import load_lane
@@ -37,9 +39,11 @@ from noise.protocol.errors import DecodeError, Rejected
 from noise.protocol.identifiers import Actor, Role, device_id_of
 from noise.protocol.limits import EPOCH_BYTES_MAX, EPOCH_DELIVERIES_MAX, EPOCH_MESSAGES_MAX
 from noise.protocol.placement import Rendezvous, actors_of
-from noise.protocol.signing import Signer
+from noise.protocol.signing import Signed, Signer
+from noise.protocol.stages import receiver_of, router_of
 from noise.protocol.statements import ROSTER
 from noise.store.base import Store
+from noise.store.custody import Custody
 
 _SUBMISSIONS_WAITING = 64
 _RECIPIENT_IDS_REMEMBERED = 1 << 18
@@ -61,6 +65,7 @@ class Pipeline:
         self,
         recovered: Recovered,
         store: Store,
+        custody: Custody,
         topology: Topology,
         rosters: Sequence[SignedRoster],
         *,
@@ -70,8 +75,8 @@ class Pipeline:
         mailboxes_max: int,
         make_exchange: Callable[[int], Exchange[RoutedLane]],
     ) -> None:
-        roster = recovered.roster
-        self._roster = roster
+        roster = recovered.in_force.roster
+        self._in_force = recovered.in_force
         self._rosters = [ROSTER.decode(signed.body) for signed in rosters]
         self._store = store
         self._recovered = recovered
@@ -83,6 +88,7 @@ class Pipeline:
         self._lane_of = Rendezvous(inboxes)
         mailbox_placement = Rendezvous(outboxes)
         self.acks = AckTable()
+        self.challenges = recovered.challenges
         pace = Pace(roster.parameters.epoch_ms / 1000, roster.parameters.idle_ms / 1000)
         sequencer_slots = self._slots(Actor(Role.SEQUENCER, 0, 0), "open")
         log_actor = Actor(Role.LOG, 0, 0)
@@ -92,37 +98,67 @@ class Pipeline:
             log_name_of(roster.origin),
             recovered.log,
             store,
-            roster_hash=recovered.roster_hash,
+            custody,
+            recovered.in_force,
             last_time_ms=recovered.last_time_ms,
             time_ms=time_ms,
             sender_caches=recovered.senders,
             acks=self.acks,
+            challenges=self.challenges,
             pace=pace,
             on_durable=high_water.committed,
         )
         self.inboxes = [self._inbox(actor, high_water) for actor in inboxes]
-        self.routers = [Router(mailbox_placement, len(outboxes)) for _ in inboxes]
-        self.receivers = [Receiver(len(inboxes)) for _ in outboxes]
-        self.outboxes = [self._outbox(actor) for actor in outboxes]
+        self.routers = [self._router(router_of(actor.encode()), mailbox_placement, outboxes) for actor in inboxes]
+        self.receivers = [self._receiver(actor, mailbox_placement) for actor in outboxes]
+        self.outboxes = [self._outbox(actor, mailbox_placement) for actor in outboxes]
         heartbeat_s = roster.parameters.heartbeat_ms / 1000
         self.fanout = Fanout(recovered.log, store, rosters, mailbox_placement, heartbeat_s=heartbeat_s)
+        self.custody_desk = CustodyDesk(store, custody, rosters, recovered.log, lambda: self.fanout.view)
         self._submissions = [trio.open_memory_channel[Submission](_SUBMISSIONS_WAITING) for _ in inboxes]
 
     def _slots(self, actor: Actor, label: str) -> Slots:
-        entry = self._roster.entry(actor)
+        roster = self._in_force.roster
+        entry = roster.entry(actor)
         signer = self._signer_of(actor, entry.incarnation)
-        return Slots(signer, label, self._roster.origin, actor, entry.incarnation, self._recovered.log.size)
+        return Slots(signer, label, roster.origin, actor, entry.incarnation, self._recovered.log.size)
+
+    def _previous(self, actor: Actor) -> bytes:
+        """The hash of the last statement of this incarnation of an actor."""
+        incarnation = self._in_force.roster.entry(actor).incarnation
+        return self._recovered.previous.get((actor.encode(), incarnation), _NO_STATEMENT)
+
+    def _router(self, actor: Actor, placement: Rendezvous, outboxes: Sequence[Actor]) -> Router:
+        return Router(
+            self._slots(actor, "route"),
+            self._in_force,
+            placement,
+            outboxes,
+            previous=self._previous(actor),
+            run_step=self._topology.run_step,
+        )
+
+    def _receiver(self, outbox: Actor, placement: Rendezvous) -> Receiver:
+        actor = receiver_of(outbox)
+        return Receiver(
+            self._slots(actor, "merge"),
+            self._in_force,
+            placement,
+            outbox,
+            previous=self._previous(actor),
+            run_step=self._topology.run_step,
+        )
 
     def _inbox(self, actor: Actor, high_water: HighWaterMark) -> Inbox:
         recovered, n = self._recovered, len(self._recovered.senders)
         return Inbox(
-            actor.number,
+            self._in_force.roster.lane_of(actor.encode()),
             self._slots(actor, "manifest"),
             recovered.senders[actor.number],
             self._store,
             epoch=recovered.log.size,
             next_id=recovered.next_ids[actor.number],
-            previous=recovered.previous.get(actor.encode(), _NO_STATEMENT),
+            previous=self._previous(actor),
             limits=EpochLimits(
                 EPOCH_MESSAGES_MAX // n,
                 EPOCH_BYTES_MAX // n,
@@ -137,14 +173,15 @@ class Pipeline:
             run_step=self._topology.run_step,
         )
 
-    def _outbox(self, actor: Actor) -> Outbox:
+    def _outbox(self, actor: Actor, placement: Rendezvous) -> Outbox:
         recovered = self._recovered
         return Outbox(
-            actor.number,
+            actor,
             self._slots(actor, "head"),
+            self._in_force,
+            placement,
             recovered.states[actor.number],
-            previous=recovered.previous.get(actor.encode(), _NO_STATEMENT),
-            roster_hash=recovered.roster_hash,
+            previous=self._previous(actor),
             writeback=recovered.writebacks[actor.number],
             run_step=self._topology.run_step,
         )
@@ -168,6 +205,18 @@ class Pipeline:
         lane = self._lane_of.number(device_id_of(key))
         await self._submissions[lane][0].send(Submission(data, answer))
 
+    def sign_challenge_receipt(self, body: bytes) -> Signed:
+        """The log's promise that a challenge is in it."""
+        return self._sign(Actor(Role.LOG, 0, 0), "challenge", body)
+
+    def sign_admission(self, actor: Actor, body: bytes) -> Signed:
+        """An actor's word that it is to blame."""
+        return self._sign(actor, "admission", body)
+
+    def _sign(self, actor: Actor, label: str, body: bytes) -> Signed:
+        roster = self._in_force.roster
+        return self._signer_of(actor, roster.entry(actor).incarnation).sign(label, roster.origin, body)
+
     def stop(self) -> None:
         """Accept nothing more. `run` returns when all that was accepted is committed and shown."""
         for send, _ in self._submissions:
@@ -188,16 +237,17 @@ class Pipeline:
                 sealed, write, _ = inbox.seal(self.sequencer.log.size)
                 await inbox.write(write)
             else:
-                previous = self._recovered.previous.get(manifest.statement.actor, _NO_STATEMENT)
-                sealed, _ = await load_lane(self._store, manifest, self._roster, previous)
+                statement = manifest.statement
+                previous = self._recovered.previous.get((statement.actor, statement.incarnation), _NO_STATEMENT)
+                sealed, _ = await load_lane(self._store, manifest, self._in_force.roster, previous)
             for batches, routed in zip(merged, router.step(sealed), strict=True):
                 batches.append(routed)
         results = [
             outbox.step(receiver.step(lanes))
             for outbox, receiver, lanes in zip(self.outboxes, self.receivers, merged, strict=True)
         ]
-        write_epoch, committed = self.sequencer.step(results)
-        await self.sequencer.commit(write_epoch)
+        sealed_epoch, committed = self.sequencer.step(results)
+        await self.sequencer.commit(sealed_epoch)
         return committed
 
     async def run(self) -> None:
@@ -208,21 +258,29 @@ class Pipeline:
         committed_send, committed_receive = trio.open_memory_channel[CommittedEpoch](0)
         cuts = [trio.open_memory_channel[int](0) for _ in self.inboxes]
         self.sequencer.notice_work()  # clients are shown an epoch of this run, never one from before
-        async with trio.open_nursery() as nursery:
-            start = nursery.start_soon
-            start(self.fanout.run, committed_receive)
-            start(self.sequencer.run, [send for send, _ in cuts], results_receive, committed_send, n_outboxes)
-            with results_send:
-                for number, (receiver, outbox) in enumerate(zip(self.receivers, self.outboxes, strict=True)):
-                    merged_send, merged_receive = trio.open_memory_channel[MergedEpoch](1)
-                    start(receiver.run, exchange.arrivals(number), merged_send)
-                    start(outbox.run, merged_receive, results_send.clone())
-            start(self._run_lanes, [receive for _, receive in cuts], exchange)
-            async with trio.open_nursery() as accepting:
-                for inbox, (_, submissions) in zip(self.inboxes, self._submissions, strict=True):
-                    accepting.start_soon(inbox.run_accepting, submissions)
-                    start(inbox.run_reissuing)
-            self.sequencer.stop()
+        async with trio.open_nursery() as answering:
+            answering.start_soon(self._run_answering)
+            async with trio.open_nursery() as nursery:
+                start = nursery.start_soon
+                start(self.fanout.run, committed_receive)
+                start(self.sequencer.run, [send for send, _ in cuts], results_receive, committed_send, n_outboxes)
+                with results_send:
+                    for number, (receiver, outbox) in enumerate(zip(self.receivers, self.outboxes, strict=True)):
+                        merged_send, merged_receive = trio.open_memory_channel[MergedEpoch](1)
+                        start(receiver.run, exchange.arrivals(number), merged_send)
+                        start(outbox.run, merged_receive, results_send.clone())
+                start(self._run_lanes, [receive for _, receive in cuts], exchange)
+                async with trio.open_nursery() as accepting:
+                    for inbox, (_, submissions) in zip(self.inboxes, self._submissions, strict=True):
+                        accepting.start_soon(inbox.run_accepting, submissions)
+                        start(inbox.run_reissuing)
+                self.sequencer.stop()
+            answering.cancel_scope.cancel()
+
+    async def _run_answering(self) -> None:
+        """Actors answer from what is shown, and at once when something is."""
+        await self.fanout.ready.wait()
+        await run_answering(self.challenges, self.custody_desk)
 
     async def _run_lanes(
         self, cuts: Sequence["trio.MemoryReceiveChannel[int]"], exchange: Exchange[RoutedLane]

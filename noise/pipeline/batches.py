@@ -1,10 +1,13 @@
 """What crosses each channel of the pipeline. Batches, never single messages; nobody changes one after it was sent.
 
+A bundle at its place makes its own leaves, and a part of it has them: they are right by construction, wherever they go.
+
 Knows nothing of the stages. An epoch travels as SealedLane (inbox to router), RoutedLane (router to receiver),
 MergedEpoch (receiver to outbox), OutboxEpoch (outbox to sequencer) and CommittedEpoch (sequencer to fanout).
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -13,8 +16,12 @@ from noise.protocol.envelope import Bundle, Recipients
 from noise.protocol.errors import NoiseError
 from noise.protocol.frames import Receipt
 from noise.protocol.history import History
+from noise.protocol.identifiers import make_seqs, parse_seq
+from noise.protocol.merkle import leaf_hashes, tree_root
 from noise.protocol.state_map import StateMap
+from noise.protocol.statements import message_leaves
 from noise.store.base import CacheRow, HistoryRow, StatementRow
+from noise.store.custody import CustodyRow
 
 Answer: TypeAlias = Callable[[Receipt | NoiseError], None]
 """How whoever submitted a bundle learns its fate, once: a receipt when it is durable, or why it was refused."""
@@ -28,19 +35,21 @@ class Submission(NamedTuple):
 
 
 class Accepted:
-    """A verified bundle at its place in the open epoch of a lane. `leaf_hashes`: of its MessageLeaves, in order."""
+    """A bundle at its place in an epoch of a lane. `leaf_hashes`: of its MessageLeaves there, in order.
+
+    Raises DecodeError where the bundle has no room.
+    """
 
     __slots__ = ("answers", "bundle", "bundle_id", "data", "first_pos", "first_seq", "leaf_hashes")
 
-    def __init__(
-        self, bundle: Bundle, data: bytes, bundle_id: int, first_pos: int, seqs: Sequence[bytes], leaves: list[bytes]
-    ) -> None:
+    def __init__(self, bundle: Bundle, data: bytes, bundle_id: int, first_seq: bytes) -> None:
+        epoch, lane, first_pos = parse_seq(first_seq)
         self.bundle = bundle
         self.data = data
         self.bundle_id = bundle_id
         self.first_pos = first_pos
-        self.first_seq = seqs[0]
-        self.leaf_hashes = leaves
+        self.first_seq = first_seq
+        self.leaf_hashes = leaf_hashes(message_leaves(bundle, make_seqs(epoch, lane, first_pos, bundle.count)))
         self.answers: list[Answer] = []
 
 
@@ -53,24 +62,45 @@ class SealedLane(NamedTuple):
     bundles: Sequence[Accepted]
 
 
+class Content(NamedTuple):
+    """The messages of a mailbox in an epoch: how many, and the root of the tree over their leaves."""
+
+    n_messages: int
+    delta_root: bytes
+
+
 class Part:
     """The messages of one bundle that some mailboxes receive: `indexes` of them, or all when empty.
 
-    Shared by all those mailboxes; the encoded section is made at most once, when first needed.
+    Shared by all those mailboxes; the encoded section, and the tree over its messages and those that follow in the same
+    mailboxes, are made at most once, when first needed. `first_place`, `last_place`: the seqs of its ends, as numbers.
     """
 
-    __slots__ = ("_section", "bundle", "bundle_id", "first_seq", "indexes", "leaf_hashes", "signature_crc")
+    __slots__ = (
+        *("_contents", "_section", "bundle", "bundle_id", "first_place", "first_seq", "indexes", "last_place"),
+        *("leaf_hashes", "signature_crc"),
+    )
 
-    def __init__(
-        self, bundle: Bundle, bundle_id: int, first_seq: bytes, indexes: tuple[int, ...], leaf_hashes: list[bytes]
-    ) -> None:
-        self.bundle = bundle
-        self.bundle_id = bundle_id
-        self.first_seq = first_seq
+    def __init__(self, accepted: Accepted, indexes: tuple[int, ...]) -> None:
+        hashes, first = accepted.leaf_hashes, int.from_bytes(accepted.first_seq, "big")
+        self.bundle = bundle = accepted.bundle
+        self.bundle_id = accepted.bundle_id
+        self.first_seq = accepted.first_seq
         self.indexes = indexes
-        self.leaf_hashes = leaf_hashes
+        self.leaf_hashes = [hashes[i] for i in indexes] if indexes else hashes
+        self.first_place = first + (indexes[0] if indexes else 0)
+        self.last_place = first + (indexes[-1] if indexes else bundle.count - 1)
         self.signature_crc = crc32(bundle.signature)
         self._section: bytes | None = None
+        self._contents: dict[tuple[Part, ...], Content] = {}
+
+    def content_with(self, others: "tuple[Part, ...]") -> Content:
+        """Of a mailbox that receives this part first, and then these."""
+        content = self._contents.get(others)
+        if content is None:
+            hashes = list(chain(self.leaf_hashes, *[part.leaf_hashes for part in others]))
+            content = self._contents[others] = Content(len(hashes), tree_root(hashes))
+        return content
 
     def section(self) -> bytes:
         """What all recipients of the part share of its section."""
@@ -86,22 +116,37 @@ class Part:
         return [self.bundle.recipients[place] for place in dict.fromkeys([rows[i][0] for i in self.indexes])]
 
 
+Parts: TypeAlias = list[tuple[Part, Sequence[bytes]]]
+"""Each part with the mailboxes that receive it, in position order."""
+
+
 class RoutedLane(NamedTuple):
-    """What one lane holds for one outbox: parts in position order, each with the mailboxes that receive it."""
+    """What one lane holds for one outbox.
+
+    `kept`: the router's sheet. `entry_proof`: that the sheet has exactly this for the outbox.
+    """
 
     epoch: int
     lane: int
-    statement: StatementRow
-    parts: Sequence[tuple[Part, Sequence[bytes]]]
+    manifest: StatementRow
+    kept: CustodyRow
+    entry_proof: Sequence[bytes]
+    parts: Parts
     n_deliveries: int
 
 
 class MergedEpoch(NamedTuple):
-    """All lanes of one outbox: the parts of each mailbox in seq order. `statements`: every lane's manifest."""
+    """All lanes of one outbox: the parts of each mailbox in seq order, and the same in groups, lane by lane.
+
+    `manifests`, `routes`: every lane's. `kept`: the receiver's sheet.
+    """
 
     epoch: int
-    statements: Sequence[StatementRow]
+    manifests: Sequence[StatementRow]
+    routes: Sequence[CustodyRow]
+    kept: CustodyRow
     parts: dict[bytes, list[Part]]
+    groups: Parts
     n_deliveries: int
 
 
@@ -121,7 +166,9 @@ class OutboxEpoch(NamedTuple):
     epoch: int
     number: int
     manifests: Sequence[StatementRow]
-    statement: StatementRow
+    routes: Sequence[CustodyRow]
+    merge: CustodyRow
+    head: CustodyRow
     states: StateMap[History]
     touched: dict[bytes, Touched]
     history: Sequence[HistoryRow]

@@ -114,10 +114,7 @@ def _build(
 
 
 def _part(row: BundleRow, pick: Pick) -> Part:
-    accepted = open_stored(row)
-    hashes = accepted.leaf_hashes
-    chosen = [hashes[i] for i in pick.indexes] if pick.indexes else hashes
-    part = Part(accepted.bundle, row.bundle_id, accepted.first_seq, pick.indexes, chosen)
+    part = Part(open_stored(row), pick.indexes)
     if part.signature_crc != pick.signature_crc:
         raise StoreCorrupt(f"the signature of bundle {row.bundle_id} is damaged: run noise fsck")
     return part

@@ -7,13 +7,14 @@ they make, byte for byte, with what was stored and signed. The first contradicti
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from noise.pipeline.batches import MergedEpoch, RoutedLane, SealedLane
+from noise.pipeline.batches import SealedLane
+from noise.pipeline.challenges import Entry, Item, changes_by_epoch
 from noise.pipeline.epoch_log import BLOCK_SIZE
 from noise.pipeline.lanes import load_lane
 from noise.pipeline.outbox import deliver
-from noise.pipeline.receiver import Receiver
+from noise.pipeline.receiver import items_of, merge
 from noise.pipeline.recovery import load_histories, load_senders
-from noise.pipeline.router import Router
+from noise.pipeline.router import Routed, route
 from noise.pipeline.senders import SenderTable
 from noise.protocol.checkpoint import log_name_of, verify_checkpoint
 from noise.protocol.encoding import Codec
@@ -24,27 +25,30 @@ from noise.protocol.identifiers import Actor, Role
 from noise.protocol.merkle import EMPTY_RANGE, EMPTY_ROOT, leaf_hash, tree_root
 from noise.protocol.placement import Rendezvous, actors_of
 from noise.protocol.signing import SIGNED, Signed, verify_strict
+from noise.protocol.stages import items_root, receiver_of, router_of
 from noise.protocol.state_map import StateMap
 from noise.protocol.statements import (
     EPOCH_HEAD,
     EPOCH_OPEN,
     EPOCH_RECORD,
+    MERGE_SHEET,
     NO_OVERRIDES,
-    NO_SHEET,
-    EpochHead,
-    EpochOpen,
+    ROUTE_SHEET,
+    STATEMENTS,
     EpochRecord,
+    MergeSheet,
     Roster,
     check_successor,
-    hash_head,
     hash_manifest,
-    hash_open,
+    hash_merge,
     hash_roster,
+    hash_route,
+    hash_statement,
     open_roster,
     statement_leaf_hash,
     verify_statement,
 )
-from noise.store.base import EpochRow, HistoryRow, ManifestRow, StatementRow, Store, StoreCorrupt
+from noise.store.base import CacheRow, EpochRow, HistoryRow, ManifestRow, StatementRow, Store, StoreCorrupt
 
 _ACK: Codec[AckBody] = ACK_BODY
 
@@ -70,12 +74,22 @@ class Replay:
             check_successor(before, roster)
         self._log = EMPTY_RANGE
         self._time_ms = 0
-        self._previous: dict[bytes, bytes] = {}
+        self._previous: dict[tuple[bytes, int], bytes] = {}
         self._maps: list[StateMap[History]] = []
         self._roster_hash = b""
+        self._placement = Rendezvous(())
+        self._changes: dict[int, list[Item]] = {}
+        self._challenges = StateMap[Entry].empty()
         self._senders = SenderTable()
         self._block: list[bytes] = []
         self._blocks: list[bytes] = []
+
+    async def begin(self) -> None:
+        """Read what lies beside the epochs and decides what they say."""
+        rows: list[CacheRow] = []
+        while page := await self._store.challenges(rows[-1].key if rows else None):
+            rows += page
+        self._changes = changes_by_epoch(rows)
 
     async def check_epoch(self, epoch: int) -> None:
         """Replay one committed epoch."""
@@ -90,9 +104,12 @@ class Replay:
         if [manifest.lane for manifest in manifests] != [lane.lane for lane in roster.lanes]:
             raise StoreCorrupt("the manifests are not those of the roster's lanes")
         n_messages = sum(accepted.bundle.count for sealed in lanes for accepted in sealed.bundles)
-        leaves = [statement_leaf_hash(m.statement.actor, hash_manifest(m.statement.body)) for m in manifests]
-        leaves += await self._check_outboxes(epoch, roster, rows, lanes)
-        leaves.append(self._check_open(epoch, roster, rows))
+        hashes = {m.statement.actor: hash_manifest(m.statement.body) for m in manifests}
+        routed = [self._check_router(sealed, roster, rows) for sealed in lanes]
+        await self._check_outboxes(epoch, roster, rows, routed)
+        self._check_open(epoch, roster, rows)
+        hashes |= {actor: hash_statement(actor, row.body) for actor, row in rows.items()}
+        leaves = [statement_leaf_hash(actor, hashes[actor]) for actor in sorted(hashes)]
         self._check_record(row, record, leaves, n_messages)
         counts = self.counts
         self.counts = counts._replace(
@@ -108,53 +125,108 @@ class Replay:
             raise StoreCorrupt("the epoch ran under a roster that did not bind it")
         if record.roster_hash != self._roster_hash:
             self._roster_hash = record.roster_hash
-            named = {entry.actor for entry in roster.actors}
-            self._previous = {actor: h for actor, h in self._previous.items() if actor in named}
+            named = {(entry.actor, entry.incarnation) for entry in roster.actors}
+            self._previous = {slot: h for slot, h in self._previous.items() if slot in named}
             outboxes = actors_of(roster, Role.OUTBOX)
             placement = Rendezvous(outboxes)
             kept = [item for states in self._maps for item in states.items()]
             items = [[i for i in kept if placement.number(i[2].state.mailbox) == actor.number] for actor in outboxes]
             self._maps = [StateMap[History].empty().update(one) for one in items]
+            self._placement = placement
         return roster
 
-    def _verify(self, row: StatementRow, label: str, roster: Roster, actor: Actor) -> None:
-        if row.actor != actor.encode():
-            raise StoreCorrupt(f"the statement of {actor} is another actor's")
-        verify_statement(Signed(row.body, row.signature), label, roster, actor, row.incarnation)
+    def _compare(
+        self,
+        epoch: int,
+        roster: Roster,
+        actor: Actor,
+        rows: dict[bytes, StatementRow],
+        make: Callable[[StatementRow, bytes], bytes],
+    ) -> StatementRow:
+        """The statement of an actor, which is the one that `make` makes for its slot and the one before it."""
+        row = rows.get(actor.encode())
+        if row is None:
+            raise StoreCorrupt(f"the statement of {actor} is missing")
+        verify_statement(Signed(row.body, row.signature), STATEMENTS[actor.role][0], roster, actor, row.incarnation)
+        slot = (row.actor, row.incarnation)
+        if row.body != make(row, self._previous.get(slot, bytes(32))):
+            raise StoreCorrupt(f"what {actor} signed for epoch {epoch} is not what its input makes")
+        self._previous[slot] = hash_statement(row.actor, row.body)
+        return row
 
     async def _check_lane(self, manifest: ManifestRow, roster: Roster) -> SealedLane:
         """Every bundle of a lane, the manifest over them, and that they follow their senders' last ones."""
-        actor = manifest.statement.actor
-        sealed, rows = await load_lane(self._store, manifest, roster, self._previous.get(actor, bytes(32)))
+        slot = (manifest.statement.actor, manifest.statement.incarnation)
+        sealed, rows = await load_lane(self._store, manifest, roster, self._previous.get(slot, bytes(32)))
         for row in rows:
             sender = self._senders.get(row.sender)
             if row.first_ctr < sender.next_ctr or row.prev_id != sender.last_id:
                 raise StoreCorrupt(f"bundle {row.bundle_id} does not follow its sender's last one")
             self._senders.sealed(row)
-        self._previous[actor] = hash_manifest(manifest.statement.body)
+        self._previous[slot] = hash_manifest(manifest.statement.body)
         return sealed
 
-    async def _check_outboxes(
-        self, epoch: int, roster: Roster, rows: dict[bytes, StatementRow], lanes: Sequence[SealedLane]
-    ) -> list[bytes]:
-        """Route, merge and deliver again; compare histories and heads."""
+    def _check_router(
+        self, sealed: SealedLane, roster: Roster, rows: dict[bytes, StatementRow]
+    ) -> tuple[StatementRow, Routed]:
+        """Sort a lane again; the router's sheet."""
         outboxes = actors_of(roster, Role.OUTBOX)
-        router = Router(Rendezvous(outboxes), len(outboxes))
-        routed: list[list[RoutedLane]] = [list(one) for one in zip(*map(router.step, lanes), strict=True)]
+        routed = route(sealed, self._placement, outboxes)
+
+        def make(row: StatementRow, previous: bytes) -> bytes:
+            return ROUTE_SHEET.pack(
+                self._origin,
+                row.actor,
+                row.incarnation,
+                sealed.epoch,
+                self._roster_hash,
+                sealed.lane,
+                hash_manifest(sealed.statement.body),
+                len(outboxes),
+                routed.entries.root,
+                previous,
+            )
+
+        return self._compare(sealed.epoch, roster, router_of(sealed.statement.actor), rows, make), routed
+
+    async def _check_outboxes(
+        self,
+        epoch: int,
+        roster: Roster,
+        rows: dict[bytes, StatementRow],
+        routed: Sequence[tuple[StatementRow, Routed]],
+    ) -> None:
+        """Merge and deliver again; compare sheets, histories and heads."""
+        inputs = tuple([hash_route(sheet.body) for sheet, _ in routed])
         stored = {row.mailbox: row for row in await self._history_of(epoch)}
-        leaves = []
-        for actor, batches in zip(outboxes, routed, strict=True):
-            merged: MergedEpoch = Receiver.step(batches)
-            made = deliver(self._maps[actor.number], merged)
+        for actor in actors_of(roster, Role.OUTBOX):
+            merged = merge([items_of(lane.parts[actor.number]) for _, lane in routed])
+            sheet = self._check_receiver(epoch, roster, rows, receiver_of(actor), inputs, list(merged.hashes.values()))
+            made = deliver(self._maps[actor.number], epoch, merged.parts)
             for row in made.history:
                 if stored.pop(row.mailbox, None) != row:
                     raise StoreCorrupt("a mailbox's history is not what its messages make")
             self._maps[actor.number] = self._maps[actor.number].update(made.changes)
-            leaves.append(self._check_head(epoch, roster, actor, rows))
-            self.counts = self.counts._replace(deliveries=self.counts.deliveries + merged.n_deliveries)
+            self._check_head(epoch, roster, rows, actor, hash_merge(sheet.body))
+            n_deliveries = sum(lane.counts[actor.number] for _, lane in routed)
+            self.counts = self.counts._replace(deliveries=self.counts.deliveries + n_deliveries)
         if stored:
             raise StoreCorrupt("a mailbox has history that no message made")
-        return leaves
+
+    def _check_receiver(
+        self,
+        epoch: int,
+        roster: Roster,
+        rows: dict[bytes, StatementRow],
+        actor: Actor,
+        inputs: tuple[bytes, ...],
+        items: Sequence[bytes],
+    ) -> StatementRow:
+        def make(row: StatementRow, previous: bytes) -> bytes:
+            slot = (self._origin, row.actor, row.incarnation, epoch, self._roster_hash)
+            return MERGE_SHEET.encode(MergeSheet(*slot, inputs, len(items), items_root(items), previous))
+
+        return self._compare(epoch, roster, actor, rows, make)
 
     async def _history_of(self, epoch: int) -> list[HistoryRow]:
         rows: list[HistoryRow] = []
@@ -165,42 +237,27 @@ class Replay:
                 return rows
             rows += page
 
-    def _check_head(self, epoch: int, roster: Roster, actor: Actor, rows: dict[bytes, StatementRow]) -> bytes:
-        row = rows.get(actor.encode())
-        if row is None:
-            raise StoreCorrupt(f"the head of {actor} is missing")
-        self._verify(row, "head", roster, actor)
+    def _check_head(
+        self, epoch: int, roster: Roster, rows: dict[bytes, StatementRow], actor: Actor, merge_sheet_hash: bytes
+    ) -> None:
         states = self._maps[actor.number]
-        expected = EpochHead(
-            self._origin,
-            row.actor,
-            row.incarnation,
-            epoch,
-            NO_SHEET,
-            states.root_hash,
-            states.count,
-            self._previous.get(row.actor, bytes(32)),
-            self._roster_hash,
-        )
-        if EPOCH_HEAD.decode(row.body) != expected:
-            raise StoreCorrupt(f"the head of {actor} is not that of its mailboxes")
-        self._previous[row.actor] = hash_head(row.body)
-        return statement_leaf_hash(row.actor, self._previous[row.actor])
 
-    def _check_open(self, epoch: int, roster: Roster, rows: dict[bytes, StatementRow]) -> bytes:
-        actor = Actor(Role.SEQUENCER, 0, 0)
-        row = rows.get(actor.encode())
-        if row is None:
-            raise StoreCorrupt("the sequencer's statement is missing")
-        self._verify(row, "open", roster, actor)
-        expected = EpochOpen(
-            self._origin, row.actor, row.incarnation, epoch, self._roster_hash, NO_OVERRIDES, 0, EMPTY_ROOT, 0
-        )
-        if EPOCH_OPEN.decode(row.body) != expected:
-            raise StoreCorrupt("the sequencer's statement is not the epoch's")
-        return statement_leaf_hash(row.actor, hash_open(row.body))
+        def make(row: StatementRow, previous: bytes) -> bytes:
+            slot = (self._origin, row.actor, row.incarnation, epoch)
+            root, count = states.root_hash, states.count
+            return EPOCH_HEAD.pack(*slot, merge_sheet_hash, root, count, previous, self._roster_hash)
+
+        self._compare(epoch, roster, actor, rows, make)
+
+    def _check_open(self, epoch: int, roster: Roster, rows: dict[bytes, StatementRow]) -> None:
+        def make(row: StatementRow, _: bytes) -> bytes:
+            slot = (self._origin, row.actor, row.incarnation, epoch)
+            return EPOCH_OPEN.pack(*slot, self._roster_hash, NO_OVERRIDES, 0, EMPTY_ROOT, 0)
+
+        self._compare(epoch, roster, Actor(Role.SEQUENCER, 0, 0), rows, make)
 
     def _check_record(self, row: EpochRow, record: EpochRecord, leaves: list[bytes], n_messages: int) -> None:
+        self._challenges = self._challenges.update(self._changes.get(row.epoch, []))
         expected = EpochRecord(
             row.epoch,
             self._log.root(),
@@ -210,8 +267,8 @@ class Replay:
             0,
             tree_root(leaves),
             len(leaves),
-            EMPTY_ROOT,
-            0,
+            self._challenges.root_hash,
+            self._challenges.count,
             n_messages,
         )
         leaf = leaf_hash(row.record)
@@ -266,6 +323,7 @@ async def check_store(
     epoch = 0
     try:
         replay = Replay(store, origin, rosters)
+        await replay.begin()
         for epoch in range(store.next_epoch):
             await replay.check_epoch(epoch)
             on_epoch(epoch + 1)

@@ -18,9 +18,9 @@ from noise.pipeline.senders import SenderTable
 from noise.pipeline.slots import Slots
 from noise.protocol.envelope import Bundle, Recipients, RecipientSet, open_bundle
 from noise.protocol.errors import NoiseError, Rejected
-from noise.protocol.identifiers import make_seqs
-from noise.protocol.merkle import Tree, leaf_hashes
-from noise.protocol.statements import MANIFEST, Roster, hash_manifest, message_leaves
+from noise.protocol.identifiers import make_seq
+from noise.protocol.merkle import Tree
+from noise.protocol.statements import MANIFEST, Roster, hash_manifest
 from noise.store.base import ID_STEP, BundleRow, ManifestWrite, Store
 
 LOGGER = logging.getLogger("noise.pipeline")
@@ -141,9 +141,7 @@ class Inbox:
                 waiting.answers.append(answer)
             return
         self._check_quota(bundle)
-        seqs = make_seqs(self._epoch, self.lane, self._n_messages, bundle.count)
-        leaves = leaf_hashes(message_leaves(bundle, seqs))
-        accepted = Accepted(bundle, data, self._next_id, self._n_messages, seqs, leaves)
+        accepted = Accepted(bundle, data, self._next_id, make_seq(self._epoch, self.lane, self._n_messages))
         accepted.answers.append(answer)
         self._next_id += ID_STEP
         self._n_messages += bundle.count

@@ -1,19 +1,20 @@
 """Delivers an epoch to its mailboxes: history records, states, the state map, and the signed head over them.
 
-Knows nothing of lanes, clients or sockets. Its states are a persistent map: the version of a committed epoch stays
-readable while the next one is made.
+Knows nothing of lanes, clients or sockets. What it is given must be what its receiver's sheet has, or it signs nothing.
+Its states are a persistent map: the version of a committed epoch stays readable while the next one is made.
 """
 
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 from zlib import crc32
 
 import trio
 
 from noise.pipeline.batches import MergedEpoch, OutboxEpoch, Part, Touched
+from noise.pipeline.items import check_places, content_of
+from noise.pipeline.kept import encode_parts
 from noise.pipeline.slots import Slots
 from noise.pipeline.writeback import Writeback
 from noise.protocol.delta import encode_own_part
@@ -28,11 +29,15 @@ from noise.protocol.history import (
     next_record,
     own_ciphertexts_root,
 )
-from noise.protocol.identifiers import NO_EPOCH, make_seqs, parse_seq
-from noise.protocol.merkle import EMPTY_ROOT, tree_root
+from noise.protocol.identifiers import NO_EPOCH, Actor, make_seqs, parse_seq
+from noise.protocol.merkle import EMPTY_ROOT
+from noise.protocol.placement import Rendezvous
+from noise.protocol.signing import Signed
+from noise.protocol.stages import check_items, check_merge_sheet, item_hash
 from noise.protocol.state_map import StateMap
-from noise.protocol.statements import EPOCH_HEAD, NO_SHEET, hash_head
+from noise.protocol.statements import EPOCH_HEAD, RosterInForce, hash_head, hash_merge, hash_route
 from noise.store.base import CacheRow, HistoryRow, StatementRow, StoreCorrupt
+from noise.store.custody import CustodyRow
 
 _PICKS_HEAD = struct.Struct(">16sI")
 _PICK = struct.Struct(">QIH")
@@ -90,33 +95,28 @@ def encode_cached_history(history: History) -> bytes:
 
 
 class Delivered(NamedTuple):
-    """What an epoch does to mailboxes. `changes`: for the state map, key, value hash and history of each."""
+    """What an epoch does to mailboxes. `changes`: for the state map, key, value hash and history of each. `items`: what
+    each got, as item hashes, mailboxes rising."""
 
     touched: dict[bytes, Touched]
     history: list[HistoryRow]
     changes: list[tuple[bytes, bytes, History]]
+    items: list[bytes]
 
 
-def deliver(states: StateMap[History], merged: MergedEpoch) -> Delivered:
-    """The one result of delivering a merged epoch to mailboxes in these states. Pure: fsck runs it again."""
-    epoch = merged.epoch
-    touched: dict[bytes, Touched] = {}
-    history: list[HistoryRow] = []
-    changes: list[tuple[bytes, bytes, History]] = []
-    delta_roots: dict[tuple[int, ...], bytes] = {}  # the members of a group receive the same parts
+def deliver(states: StateMap[History], epoch: int, parts_of: dict[bytes, list[Part]]) -> Delivered:
+    """The one result of delivering an epoch to mailboxes in these states. Pure: fsck runs it again."""
+    delivered = Delivered({}, [], [], [])
+    touched, history, changes, items = delivered
     get = states.get
-    for mailbox in sorted(merged.parts):
-        parts = merged.parts[mailbox]
+    for mailbox in sorted(parts_of):
+        parts = parts_of[mailbox]
         key = map_key_of(mailbox)
         before = get(key) or new_history(mailbox, epoch)
         own_parts, own = _own_parts(mailbox, parts, epoch)
-        n_messages = sum([len(part.leaf_hashes) for part in parts])
-        together = tuple(map(id, parts))
-        delta_root = delta_roots.get(together)
-        if delta_root is None:
-            hashes = chain.from_iterable([part.leaf_hashes for part in parts])
-            delta_root = delta_roots[together] = tree_root(list(hashes))
-        record = next_record(before, epoch, n_messages, delta_root, own)
+        content = content_of(parts)
+        items.append(item_hash(mailbox, *content))
+        record = next_record(before, epoch, *content, own)
         encoded = HISTORY_RECORD.pack(*record)
         last_seq = _last_seq(parts[-1], epoch)
         after = apply_record(before, record, encoded, last_seq)
@@ -125,7 +125,7 @@ def deliver(states: StateMap[History], merged: MergedEpoch) -> Delivered:
         prev_epoch = -1 if record.prev_epoch == NO_EPOCH else record.prev_epoch
         history.append(HistoryRow(mailbox, epoch, prev_epoch, encoded, encode_picks(last_seq, encoded, parts)))
         changes.append((key, hash_state(state), after))
-    return Delivered(touched, history, changes)
+    return delivered
 
 
 class Outbox:
@@ -133,32 +133,48 @@ class Outbox:
 
     def __init__(
         self,
-        number: int,
+        actor: Actor,
         slots: Slots,
+        in_force: RosterInForce,
+        placement: Rendezvous,
         states: StateMap[History],
         *,
         previous: bytes,
-        roster_hash: bytes,
         writeback: Writeback,
         run_step: Callable[[Callable[[], OutboxEpoch]], Awaitable[OutboxEpoch]],
     ) -> None:
-        self.number = number
+        self.number = actor.number
         self.states = states
+        self._actor = actor
         self._slots = slots
+        self._in_force = in_force
+        self._placement = placement
+        self._lanes = [one.lane for one in in_force.roster.lanes]
         self._previous = previous
-        self._roster_hash = roster_hash
         self._writeback = writeback
         self._run_step = run_step
+
+    def check(self, merged: MergedEpoch, items: Sequence[bytes]) -> None:
+        """Raises NoiseError for an epoch that is not what the receiver signed. `items`: what it comes to."""
+        statement = merged.kept.statement
+        inputs = [hash_route(kept.statement.body) for kept in merged.routes]
+        signed = Signed(statement.body, statement.signature)
+        check_items(check_merge_sheet(signed, *self._in_force, self._actor, merged.epoch, inputs), items)
+        check_places(merged.parts, merged.epoch, self._lanes, self._placement, self._actor)
+
+    def deliver(self, merged: MergedEpoch) -> Delivered:
+        return deliver(self.states, merged.epoch, merged.parts)
 
     def step(self, merged: MergedEpoch) -> OutboxEpoch:
         """Deliver one epoch. Changes this outbox's states, and nothing else."""
         epoch = merged.epoch
-        delivered = deliver(self.states, merged)
+        delivered = self.deliver(merged)
+        self.check(merged, delivered.items)
         if delivered.changes:
             self.states = self.states.update(delivered.changes)
         for row in delivered.history:
             self._writeback.changed(row.mailbox, epoch)
-        statement = self._sign_head(epoch)
+        head = CustodyRow(self._sign_head(epoch, hash_merge(merged.kept.statement.body)), encode_parts(merged.groups))
         rows = [
             CacheRow(mailbox, encode_cached_history(found))
             for mailbox in self._writeback.take()
@@ -167,8 +183,10 @@ class Outbox:
         return OutboxEpoch(
             epoch,
             self.number,
-            merged.statements,
-            statement,
+            merged.manifests,
+            merged.routes,
+            merged.kept,
+            head,
             self.states,
             delivered.touched,
             delivered.history,
@@ -177,18 +195,18 @@ class Outbox:
             merged.n_deliveries,
         )
 
-    def _sign_head(self, epoch: int) -> StatementRow:
+    def _sign_head(self, epoch: int, merge_sheet_hash: bytes) -> StatementRow:
         slots, states = self._slots, self.states
         body = EPOCH_HEAD.pack(
             slots.origin,
             slots.actor,
             slots.incarnation,
             epoch,
-            NO_SHEET,
+            merge_sheet_hash,
             states.root_hash,
             states.count,
             self._previous,
-            self._roster_hash,
+            self._in_force.roster_hash,
         )
         self._previous = hash_head(body)
         return slots.sign(epoch, body)

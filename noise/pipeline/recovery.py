@@ -5,10 +5,12 @@ Knows nothing of files or keys. Everything in memory is made again by the code t
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from noise.pipeline.challenges import ChallengeBook, load_challenges
 from noise.pipeline.epoch_log import EpochLog, load_epoch_log
+from noise.pipeline.inheritance import check_inheritance, has_heirs
 from noise.pipeline.outbox import parse_picks
 from noise.pipeline.senders import SenderTable
 from noise.pipeline.stored import check_row, lane_of
@@ -33,11 +35,11 @@ from noise.protocol.statements import (
     EPOCH_HEAD,
     EPOCH_RECORD,
     MANIFEST,
+    STATEMENTS,
+    EpochRecord,
     Roster,
+    RosterInForce,
     check_successor,
-    hash_head,
-    hash_manifest,
-    hash_open,
     hash_roster,
     open_roster,
     statement_leaf_hash,
@@ -47,34 +49,29 @@ from noise.store.base import LANE_BITS, ManifestRow, Store, StoreCorrupt
 
 _BUNDLES_PAGE = 64
 _STATE_BYTES = MAILBOX_STATE.min_size
-_STATEMENTS: dict[Role, tuple[str, Callable[[bytes], bytes]]] = {
-    Role.INBOX: ("manifest", hash_manifest),
-    Role.OUTBOX: ("head", hash_head),
-    Role.SEQUENCER: ("open", hash_open),
-}
 
 
 class SignedState(NamedTuple):
-    """What the last epoch's signatures say. `previous`: hash of each actor's last statement."""
+    """What the last epoch's signatures say. `previous`: hash of the last statement of each (actor, incarnation)."""
 
     roster: Roster
-    time_ms: int
-    previous: dict[bytes, bytes]
+    record: EpochRecord
+    previous: dict[tuple[bytes, int], bytes]
     heads: dict[int, tuple[bytes, int]]
 
 
 class Recovered(NamedTuple):
-    """All that a pipeline starts from. `states`, `writebacks` by outbox; `senders`, `next_ids` by lane."""
+    """All that a pipeline starts from. `states`, `writebacks` by outbox; `senders`, `next_ids` by inbox."""
 
-    roster: Roster
-    roster_hash: bytes
+    in_force: RosterInForce
     log: EpochLog
     last_time_ms: int
-    previous: dict[bytes, bytes]
+    previous: dict[tuple[bytes, int], bytes]
     states: list[StateMap[History]]
     writebacks: list[Writeback]
     senders: list[SenderTable]
     next_ids: list[int]
+    challenges: ChallengeBook
     pending: list[ManifestRow]
 
 
@@ -107,6 +104,8 @@ async def recover(store: Store, origin: bytes, rosters: Sequence[Signed]) -> Rec
     if last is not None:
         states = _place_histories(last.roster, histories)
         _check_heads(last, states)
+        if has_heirs(last.roster, roster):
+            await check_inheritance(store, histories)
     elif histories:
         raise StoreCorrupt("mailboxes without an epoch: run noise fsck")
     if last is None or last.roster != roster:
@@ -116,18 +115,21 @@ async def recover(store: Store, origin: bytes, rosters: Sequence[Signed]) -> Rec
     pending = await store.pending_manifests()
     if any(manifest.epoch != log.size for manifest in pending):
         raise StoreCorrupt(f"a manifest lies beyond epoch {log.size}, which is next: restore the newest good copy")
-    next_ids = await _next_ids(store, pending, len(roster.lanes))
-    previous = dict(last.previous) if last else {}
+    next_ids = await _next_ids(store, pending, roster)
+    challenges = ChallengeBook(roster, log.size)
+    await load_challenges(store, challenges)
+    if last is not None and challenges.commitment != (last.record.challenges_root, last.record.challenges_count):
+        raise StoreCorrupt("the challenges are not those of the last record: restore the newest good copy")
     return Recovered(
-        roster,
-        hash_roster(signed_roster.body),
+        RosterInForce(roster, hash_roster(signed_roster.body)),
         log,
-        last.time_ms if last else 0,
-        previous,
+        last.record.time_ms if last else 0,
+        last.previous if last else {},
         states,
         writebacks,
         senders,
         next_ids,
+        challenges,
         pending,
     )
 
@@ -150,17 +152,17 @@ async def _signed_state(store: Store, origin: bytes, rosters: Sequence[Signed], 
         if (checkpoint.size, checkpoint.root) != (log.size, log.range.root()) or log.root() != checkpoint.root:
             raise StoreCorrupt("the log does not lead to its checkpoint")
         rows = {statement.actor: statement for statement in await store.statements(epoch)}
-        previous: dict[bytes, bytes] = {}
+        previous: dict[tuple[bytes, int], bytes] = {}
         heads: dict[int, tuple[bytes, int]] = {}
         for name in roster.signers():
             actor, statement = parse_actor(name), rows[name]
-            label, hash_body = _STATEMENTS[actor.role]
+            label, hash_body = STATEMENTS[actor.role]
             verify_statement(Signed(statement.body, statement.signature), label, roster, actor, statement.incarnation)
-            previous[name] = hash_body(statement.body)
+            previous[name, statement.incarnation] = hash_body(statement.body)
             if actor.role is Role.OUTBOX:
                 head = EPOCH_HEAD.decode(statement.body)
                 heads[actor.number] = (head.map_root, head.map_count)
-        leaves = [statement_leaf_hash(name, body_hash) for name, body_hash in previous.items()]
+        leaves = [statement_leaf_hash(name, body_hash) for (name, _), body_hash in previous.items()]
         if (tree_root(leaves), len(leaves)) != (record.statements_root, record.statements_count):
             raise StoreCorrupt("its statements are not those that its record commits to")
     except (NoiseError, StopIteration, KeyError) as error:
@@ -168,7 +170,7 @@ async def _signed_state(store: Store, origin: bytes, rosters: Sequence[Signed], 
             f"epoch {epoch} is not what was signed ({error}): nothing is signed from this state. "
             "Restore the newest good copy and run noise fsck"
         ) from None
-    return SignedState(roster, record.time_ms, previous, heads)
+    return SignedState(roster, record, previous, heads)
 
 
 async def load_histories(store: Store) -> tuple[dict[bytes, History], list[tuple[bytes, int]]]:
@@ -290,11 +292,12 @@ def _check_counts(manifest: ManifestRow, n_bundles: int, n_messages: int) -> Non
         )
 
 
-async def _next_ids(store: Store, pending: Sequence[ManifestRow], n_lanes: int) -> list[int]:
-    """The first free bundle id of each lane. Numbers go on from the highest of all lanes, also of lanes that ended."""
+async def _next_ids(store: Store, pending: Sequence[ManifestRow], roster: Roster) -> list[int]:
+    """The first free bundle id of each inbox. Numbers go on from the highest of all lanes, also of lanes that ended."""
     manifests = list(pending)
     if store.next_epoch:
         manifests += await store.manifests(store.next_epoch - 1)
     number = max([manifest.next_id >> LANE_BITS for manifest in manifests], default=0)
     own = {manifest.lane: manifest.next_id for manifest in sorted(manifests, key=lambda m: m.epoch)}
-    return [max(own.get(lane, 0), number << LANE_BITS | lane) for lane in range(n_lanes)]
+    lanes = [roster.lane_of(inbox.encode()) for inbox in actors_of(roster, Role.INBOX)]
+    return [max(own.get(lane, 0), number << LANE_BITS | lane) for lane in lanes]

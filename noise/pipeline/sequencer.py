@@ -1,7 +1,8 @@
 """Opens and commits epochs: says when a lane is cut, and joins what the outboxes made into the log.
 
 Knows nothing of messages, mailboxes or clients. One epoch is in flight at a time; meanwhile the inboxes fill the next.
-Epochs are never skipped or aborted: what fails here ends the process, and recovery ends the epoch.
+Epochs are never skipped or aborted: what fails here ends the process, and recovery ends the epoch. Statements that do
+not lead from manifests to heads are not committed.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,26 +16,47 @@ from noise.pipeline.epoch_log import EpochLog
 from noise.pipeline.slots import Slots
 from noise.protocol.checkpoint import Checkpoint, sign_checkpoint
 from noise.protocol.delta import DELTA_SHARED, DeltaShared, SignedHead
+from noise.protocol.errors import ProofError
+from noise.protocol.identifiers import Role
 from noise.protocol.merkle import EMPTY_ROOT, Tree, leaf_hash
-from noise.protocol.signing import Signer
+from noise.protocol.placement import actors_of
+from noise.protocol.signing import Signed, Signer
+from noise.protocol.stages import check_head, check_manifest, check_merge_sheet, check_route_sheet
 from noise.protocol.statements import (
     EPOCH_OPEN,
     EPOCH_RECORD,
-    MANIFEST,
     NO_OVERRIDES,
     EpochRecord,
-    hash_head,
+    RosterInForce,
     hash_manifest,
-    hash_open,
+    hash_merge,
+    hash_route,
+    hash_statement,
     statement_leaf_hash,
 )
 from noise.store.base import CacheRow, EpochWrite, HistoryRow, StatementRow, Store
+from noise.store.custody import Custody, CustodyRow
 
 
 class Cache(Protocol):
     """A table whose rows are written lazily along with epochs."""
 
     def take_rows(self, next_epoch: int) -> tuple[list[CacheRow], int]: ...
+
+
+class Challenges(Protocol):
+    """The map of challenges: what an epoch's record commits to, and the rows that it changed."""
+
+    def take(self, epoch: int) -> tuple[bytes, int, Sequence[CacheRow]]: ...
+
+    def committed(self, next_epoch: int) -> None: ...
+
+
+class Sealed(NamedTuple):
+    """An epoch as it is written: what every actor keeps of it, and then all that it changes."""
+
+    kept: Sequence[CustodyRow]
+    epoch: EpochWrite
 
 
 class Pace(NamedTuple):
@@ -54,12 +76,14 @@ class Sequencer:
         log_name: str,
         log: EpochLog,
         store: Store,
+        custody: Custody,
+        in_force: RosterInForce,
         *,
-        roster_hash: bytes,
         last_time_ms: int,
         time_ms: Callable[[], int],
         sender_caches: Sequence[Cache],
         acks: Cache,
+        challenges: Challenges,
         pace: Pace,
         on_durable: Callable[[int], None],
     ) -> None:
@@ -68,11 +92,14 @@ class Sequencer:
         self._log_signer = log_signer
         self._log_name = log_name
         self._store = store
-        self._roster_hash = roster_hash
+        self._custody = custody
+        self._in_force = in_force
+        self._outboxes = actors_of(in_force.roster, Role.OUTBOX)
         self._last_time_ms = last_time_ms
         self._time_ms = time_ms
         self._sender_caches = sender_caches
         self._acks = acks
+        self._challenges = challenges
         self._pace = pace
         self._on_durable = on_durable
         self._wake = trio.Event()
@@ -98,7 +125,7 @@ class Sequencer:
             slots.actor,
             slots.incarnation,
             epoch,
-            self._roster_hash,
+            self._in_force.roster_hash,
             NO_OVERRIDES,
             0,
             EMPTY_ROOT,
@@ -106,30 +133,50 @@ class Sequencer:
         )
         return slots.sign(epoch, body)
 
-    def step(self, results: Sequence[OutboxEpoch]) -> tuple[EpochWrite, CommittedEpoch]:
+    def check(self, results: Sequence[OutboxEpoch]) -> int:
+        """How many messages an epoch has, whose statements lead from every lane's manifest to every outbox's head.
+
+        Raises DecodeError, ProofError or SignatureError.
+        """
+        roster, roster_hash = self._in_force
+        first = results[0]
+        epoch, n_messages, inputs = first.epoch, 0, []
+        for lane, row, kept in zip(roster.lanes, first.manifests, first.routes, strict=True):
+            n_messages += check_manifest(_signed(row), roster, lane.lane, epoch).n_messages
+            sheet, manifest_hash = kept.statement, hash_manifest(row.body)
+            check_route_sheet(_signed(sheet), roster, roster_hash, lane.lane, epoch, manifest_hash)
+            inputs.append(hash_route(sheet.body))
+        for outbox, result in zip(self._outboxes, results, strict=True):
+            if (result.manifests, result.routes) != (first.manifests, first.routes):
+                raise ProofError(f"{outbox} was given other statements than the others", code="wrong-sheet")
+            sheet, head = result.merge.statement, result.head.statement
+            check_merge_sheet(_signed(sheet), roster, roster_hash, outbox, epoch, inputs)
+            check_head(_signed(head), roster, roster_hash, outbox, epoch, hash_merge(sheet.body))
+        return n_messages
+
+    def step(self, results: Sequence[OutboxEpoch]) -> tuple[Sealed, CommittedEpoch]:
         """Join an epoch's results, by outbox number, into the log. Changes the log, and nothing else."""
         epoch = results[0].epoch
-        manifests = results[0].manifests
-        opened = self.open_epoch(epoch)
-        heads = [result.statement for result in results]
-        leaves = [statement_leaf_hash(row.actor, hash_manifest(row.body)) for row in manifests]
-        leaves += [statement_leaf_hash(row.actor, hash_head(row.body)) for row in heads]
-        leaves.append(statement_leaf_hash(opened.actor, hash_open(opened.body)))
-        statements = Tree(leaves)
-        n_messages = sum(MANIFEST.decode(row.body).n_messages for row in manifests)
+        n_messages = self.check(results)
+        kept = _kept(results, self.open_epoch(epoch))
+        places = {row.statement.actor: place for place, row in enumerate(kept)}
+        statements = Tree(
+            [statement_leaf_hash(s.actor, hash_statement(s.actor, s.body)) for s in (row.statement for row in kept)]
+        )
+        challenges_root, challenges_count, challenge_rows = self._challenges.take(epoch)
         self._last_time_ms = max(self._last_time_ms, self._time_ms())
         record = EPOCH_RECORD.encode(
             EpochRecord(
                 epoch,
                 self.log.range.root(),
                 self._last_time_ms,
-                self._roster_hash,
+                self._in_force.roster_hash,
                 NO_OVERRIDES,
                 0,
                 statements.root,
                 statements.size,
-                EMPTY_ROOT,
-                0,
+                challenges_root,
+                challenges_count,
                 n_messages,
             )
         )
@@ -143,19 +190,20 @@ class Sequencer:
             record_leaf,
             block_hash,
             note,
-            [*heads, opened],
+            [row.statement for row in kept if row.statement.actor[0] != Role.INBOX],
             _merged_history(results),
             [row for result in results for row in result.caches],
             sender_rows,
             min(replay_epochs + [result.replay_epoch for result in results]),
             self._acks.take_rows(epoch + 1)[0],
+            challenge_rows,
         )
         outboxes = [
-            _committed(note, record, result, statements.inclusion(len(manifests) + i))
-            for i, result in enumerate(results)
+            _committed(note, record, result, statements.inclusion(places[result.head.statement.actor]))
+            for result in results
         ]
         n_deliveries = sum(result.n_deliveries for result in results)
-        return write, CommittedEpoch(epoch, self._last_time_ms, n_messages, n_deliveries, outboxes)
+        return Sealed(kept, write), CommittedEpoch(epoch, self._last_time_ms, n_messages, n_deliveries, outboxes)
 
     def _take_caches(self, next_epoch: int) -> tuple[list[CacheRow], list[int]]:
         taken = [cache.take_rows(next_epoch) for cache in self._sender_caches]
@@ -177,14 +225,17 @@ class Sequencer:
                 for cut in cuts:
                     await cut.send(epoch)
                 made = [await results.receive() for _ in range(n_outboxes)]
-                write, done = self.step(sorted(made, key=lambda result: result.number))
-                await self.commit(write)
+                sealed, done = self.step(sorted(made, key=lambda result: result.number))
+                await self.commit(sealed)
                 await committed.send(done)
 
-    async def commit(self, write: EpochWrite) -> None:
-        """Make an epoch durable: only then may anything of it be shown."""
-        await self._store.commit_epoch(write)
-        self._on_durable(write.epoch + 1)
+    async def commit(self, sealed: Sealed) -> None:
+        """Make an epoch durable, every actor's own part first: only then may anything of it be shown."""
+        epoch = sealed.epoch.epoch
+        await self._custody.keep(sealed.kept, max(epoch - self._in_force.roster.parameters.custody_epochs, 0))
+        await self._store.commit_epoch(sealed.epoch)
+        self._on_durable(epoch + 1)
+        self._challenges.committed(epoch + 1)
 
     async def _wait_for_cut(self) -> bool:
         """Wait until it is time to cut; False: stopped, and nothing is left."""
@@ -201,8 +252,23 @@ class Sequencer:
         return True
 
 
+def _signed(row: StatementRow) -> Signed:
+    return Signed(row.body, row.signature)
+
+
+def _kept(results: Sequence[OutboxEpoch], opened: StatementRow) -> list[CustodyRow]:
+    """The rows of all actors that sign, in the order of their statements."""
+    rows = [CustodyRow(row, b"") for row in results[0].manifests]
+    rows += results[0].routes
+    for result in results:
+        rows += [result.merge, result.head]
+    rows.append(CustodyRow(opened, b""))
+    return sorted(rows, key=lambda row: row.statement.actor)
+
+
 def _committed(note: bytes, record: bytes, result: OutboxEpoch, proof: list[bytes]) -> CommittedOutbox:
-    head = SignedHead(result.statement.body, result.statement.signature)
+    statement = result.head.statement
+    head = SignedHead(statement.body, statement.signature)
     shared = DELTA_SHARED.encode(DeltaShared(note, record, head, tuple(proof)))
     return CommittedOutbox(shared, result.states, result.touched)
 

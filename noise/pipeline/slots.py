@@ -20,13 +20,13 @@ class SlotReused(NoiseError):
 class Slots:
     """One actor's slots. `next_epoch`: the first that it may still sign."""
 
-    __slots__ = ("_label", "_next_epoch", "_signer", "actor", "incarnation", "origin")
+    __slots__ = ("_next_epoch", "_signer", "actor", "incarnation", "label", "origin")
 
     def __init__(
         self, signer: Signer, label: str, origin: bytes, actor: Actor, incarnation: int, next_epoch: int
     ) -> None:
         self._signer = signer
-        self._label = label
+        self.label = label
         self._next_epoch = next_epoch
         self.origin = origin
         self.actor = actor.encode()
@@ -37,5 +37,5 @@ class Slots:
         if epoch < self._next_epoch:
             raise SlotReused(f"epoch {epoch} was signed before; the next one is {self._next_epoch}")
         self._next_epoch = epoch + 1
-        signed = self._signer.sign(self._label, self.origin, body)
+        signed = self._signer.sign(self.label, self.origin, body)
         return StatementRow(epoch, self.actor, self.incarnation, body, signed.signature)

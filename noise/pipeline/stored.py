@@ -10,9 +10,7 @@ from noise.pipeline.batches import Accepted
 from noise.protocol.encoding import Codec
 from noise.protocol.envelope import BUNDLE_WIRE, Bundle, BundleWire, Recipients, split_commons
 from noise.protocol.errors import NoiseError
-from noise.protocol.identifiers import device_id_of, make_seqs
-from noise.protocol.merkle import leaf_hashes
-from noise.protocol.statements import message_leaves
+from noise.protocol.identifiers import device_id_of, make_seq
 from noise.store.base import LANE_BITS, BundleRow, StoreCorrupt
 
 _WIRE: Codec[BundleWire] = BUNDLE_WIRE
@@ -41,11 +39,10 @@ def open_stored(row: BundleRow) -> Accepted:
         commons = split_commons(wire.rows, wire.commons)
         bundle = Bundle(wire.origin, wire.key, wire.first_ctr, recipients, wire.rows, commons, wire.ciphertexts)
         bundle.signature = wire.signature
-        seqs = make_seqs(row.epoch, lane_of(row.bundle_id), row.first_pos, bundle.count)
-        leaves = leaf_hashes(message_leaves(bundle, seqs))
+        first_seq = make_seq(row.epoch, lane_of(row.bundle_id), row.first_pos)
+        return Accepted(bundle, row.body, row.bundle_id, first_seq)
     except (NoiseError, IndexError, struct.error) as error:
         raise _damaged(row) from error
-    return Accepted(bundle, row.body, row.bundle_id, row.first_pos, seqs, leaves)
 
 
 def _damaged(row: BundleRow) -> StoreCorrupt:

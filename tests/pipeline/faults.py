@@ -1,9 +1,9 @@
-"""Lives of a provider that end badly: a store whose operations fail or crash by number, and witnesses of what got out.
+"""Lives of a provider that end badly: stores whose operations fail or crash by number, and witnesses of what got out.
 
 Knows nothing of what should happen then, except that it is the same for all: see `Witness`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,16 +17,24 @@ from noise.pipeline.recovery import load_rosters
 from noise.protocol.envelope import Bundle
 from noise.protocol.errors import NoiseError
 from noise.protocol.frames import RECEIPT, DeltaFrame, Receipt, parse_frame
-from noise.protocol.identifiers import parse_seq
-from noise.protocol.statements import EPOCH_HEAD, EPOCH_RECORD, MANIFEST
-from noise.store.base import Store
+from noise.protocol.identifiers import Actor, Role, parse_seq
+from noise.protocol.signing import SIGNED
+from noise.protocol.statements import EPOCH_HEAD, EPOCH_RECORD, MANIFEST, ROSTER
+from noise.store.base import StatementRow, Store
+from noise.store.custody import Custody
+from noise.store.custody_apart import ApartCustody
+from noise.store.custody_memory import MemoryCustody
+from noise.store.custody_sqlite import create_custody
+from noise.store.custody_tables import EVERYBODY
 from noise.store.memory import MemoryStore
 from noise.store.sqlite import create_sqlite
 from tests.pipeline.harness import Mailbox, ServerSide, signer, workload
 from tests.pipeline.memory_provider import Keys, first_store, opened, shaped
 from tests.store.conftest import FaultySqliteStore
+from tests.store.custody_worlds import FaultySqliteCustody
 
-WRITES = ("append_manifest", "commit_epoch", "add_roster")
+WRITES = ("append_manifest", "keep", "commit_epoch", "add_roster")
+STORE_WRITES = tuple(name for name in WRITES if name != "keep")
 READS = tuple(sorted(name for name in Store.__abstractmethods__ if name not in {*WRITES, "next_epoch", "replay_epoch"}))
 
 
@@ -37,7 +45,8 @@ class Crashed(Exception):
 @dataclass
 class Meter:
     """Counts operations over all lives. `crash_at`: operations that never happen. `cancel_at`: operations during which
-    everything is cancelled. `fail_at`: writes that fail, and whether they are stored."""
+    everything is cancelled. `fail_at`: writes that fail, and whether they are stored. `crash_at_write`: one that never
+    happens, by its number among writes."""
 
     crash_at: frozenset[int] = frozenset()
     cancel_at: frozenset[int] = frozenset()
@@ -46,11 +55,13 @@ class Meter:
     n_writes: int = 0
     n_faults: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    crash_at_write: int | None = None
 
-    def count(self, store: Any, name: str) -> None:
+    def count(self, name: str, fail_next: Callable[[bool], None]) -> None:
+        """An operation begins. `fail_next` makes it fail, stored or not."""
         number = len(self.operations)
         self.operations.append(name)
-        if number in self.crash_at:
+        if number in self.crash_at or (name in WRITES and self.n_writes == self.crash_at_write):
             self.n_faults += 1
             raise Crashed(f"{name}, operation {number}")
         if number in self.cancel_at:
@@ -61,22 +72,53 @@ class Meter:
             self.n_writes += 1
             if stored is not None:
                 self.n_faults += 1
-                store.fail_next(name, stored=stored)
+                fail_next(stored)
 
 
 def _metered(base: type) -> Any:
     def counted(name: str) -> Any:
         async def operation(self: Any, *arguments: Any, **named: Any) -> Any:
-            self.meter.count(self, name)
+            self.meter.count(name, lambda stored: self.fail_next(name, stored=stored))
             return await getattr(base, name)(self, *arguments, **named)
 
         return operation
 
-    return type(f"Metered{base.__name__}", (base,), {name: counted(name) for name in (*WRITES, *READS)})
+    return type(f"Metered{base.__name__}", (base,), {name: counted(name) for name in (*STORE_WRITES, *READS)})
+
+
+def _metered_custody(base: type) -> Any:
+    """One operation at a time, also of several actors: `turn` is theirs together."""
+
+    class MeteredCustody(base):  # type: ignore[misc]
+        meter: Meter
+        turn: trio.Lock
+
+        async def keep(self, *arguments: Any) -> None:
+            async with self.turn:
+                self.meter.count("keep", lambda stored: self.fail_next(stored=stored))
+                await super().keep(*arguments)
+
+    return MeteredCustody
 
 
 MeteredMemory = _metered(MemoryStore)
 MeteredSqlite = _metered(FaultySqliteStore)
+MeteredMemoryCustody = _metered_custody(MemoryCustody)
+MeteredSqliteCustody = _metered_custody(FaultySqliteCustody)
+
+ACTORS = [
+    Actor(role, 0, n).encode() for role in (Role.INBOX, Role.ROUTER, Role.RECEIVER, Role.OUTBOX) for n in range(3)
+]
+"""Those of all SHAPES that sign, but the sequencer."""
+SEQUENCER = Actor(Role.SEQUENCER, 0, 0).encode()
+
+
+def reopened(custody: MemoryCustody, meter: Meter, turn: trio.Lock) -> Any:
+    """What a custody in memory stored, as a new process finds it."""
+    opened_again = MeteredMemoryCustody()
+    opened_again.meter, opened_again.turn = meter, turn
+    opened_again._kept = custody._kept
+    return opened_again
 
 
 class MemoryWorld:
@@ -84,6 +126,7 @@ class MemoryWorld:
 
     def __init__(self, _directory: Path, _keys: Keys) -> None:
         self._kept: Any = None
+        self._custody = MemoryCustody()
 
     @asynccontextmanager
     async def open(self, keys: Keys, meter: Meter) -> Any:
@@ -92,9 +135,14 @@ class MemoryWorld:
         store._kept = self._kept or (await first_store(keys))._kept
         self._kept = store._kept
         try:
-            yield store
+            yield store, self.custody(meter)
         finally:
             store._failure = "the process has ended"
+
+    def custody(self, meter: Meter) -> Custody:
+        """What all actors kept."""
+        custody: Custody = reopened(self._custody, meter, trio.Lock())
+        return custody
 
     def has_epoch(self, epoch: int) -> bool:
         return epoch < len(self._kept.epochs)
@@ -105,24 +153,40 @@ class MemoryWorld:
         return row is not None and (row.statement.body, row.statement.signature) == tuple(receipt.manifest)
 
 
+class ApartWorld(MemoryWorld):
+    """What each actor keeps is stored by itself: some may have kept an epoch that others have not."""
+
+    def __init__(self, directory: Path, keys: Keys) -> None:
+        super().__init__(directory, keys)
+        self._custodies = {actor: MemoryCustody() for actor in (*ACTORS, SEQUENCER)}
+
+    def custody(self, meter: Meter) -> Custody:
+        turn = trio.Lock()
+        return ApartCustody({actor: reopened(custody, meter, turn) for actor, custody in self._custodies.items()})
+
+
 class SqliteWorld:
-    """What survives is in a file. What is durable at a moment is asked of the store that is open."""
+    """What survives is in two files. What is durable at a moment is asked of the store that is open."""
 
     def __init__(self, directory: Path, keys: Keys) -> None:
         self._path = directory / "noise.db"
+        self._custody_path = directory / "custody.db"
 
     @asynccontextmanager
     async def open(self, keys: Keys, meter: Meter) -> Any:
         if not self._path.exists():
             await create_sqlite(self._path, keys.origin)
+            await create_custody(self._custody_path, keys.origin)
             async with FaultySqliteStore(self._path, keys.origin) as store:
                 for row in await (await first_store(keys)).rosters():
                     await store.add_roster(*row)
         store = MeteredSqlite(self._path, keys.origin)
-        store.meter = meter
-        async with store:
+        custody = MeteredSqliteCustody(self._custody_path, keys.origin, EVERYBODY)
+        store.meter = custody.meter = meter
+        custody.turn = trio.Lock()
+        async with store, custody:
             self._store = store
-            yield store
+            yield store, custody
 
     def has_epoch(self, epoch: int) -> bool:
         return bool(epoch < self._store.next_epoch)
@@ -154,7 +218,7 @@ class Witness:
         encoded = RECEIPT.encode(outcome)
         assert self.receipts.setdefault(number, encoded) == encoded, "two receipts for one bundle"
         manifest = MANIFEST.decode(outcome.manifest.body)
-        self.see((manifest.actor, manifest.incarnation, manifest.epoch), outcome.manifest.body)
+        self.see((manifest.actor, manifest.incarnation, manifest.epoch), b"".join(outcome.manifest))
         self.mailboxes[0].follower.check_receipt(outcome, self.bundles[number])
 
     def see_frame(self, mailbox: Mailbox, frame: bytes) -> None:
@@ -163,7 +227,7 @@ class Witness:
         shared = parsed.delta.shared
         record, head = EPOCH_RECORD.decode(shared.record), EPOCH_HEAD.decode(shared.head.body)
         assert self.world.has_epoch(record.epoch), "an epoch that is not committed was shown"
-        self.see((head.actor, head.incarnation, head.epoch), shared.head.body)
+        self.see((head.actor, head.incarnation, head.epoch), b"".join(shared.head))
         self.see(("record", record.epoch), shared.record)
         self.see(("checkpoint", record.epoch), shared.note)
         mailbox.take(frame)
@@ -179,11 +243,15 @@ class Witness:
                 if fanout.join(live):
                     break
 
-    async def check_stored(self, store: Store) -> None:
-        """What got out is what is stored, or will be."""
+    async def check_stored(self, store: Store, custody: Custody) -> None:
+        """What got out is what is stored, or will be; and what actors kept is what was committed, or will be."""
+        for epoch, row in await kept_rows(store, custody):
+            self.see((row.actor, row.incarnation, epoch), row.body + row.signature)
         for epoch in range(store.next_epoch + 1):
             for row in await store.statements(epoch):
-                self.see((row.actor, row.incarnation, row.epoch), row.body)
+                self.see((row.actor, row.incarnation, row.epoch), row.body + row.signature)
+                kept = await custody.find(row.actor, row.incarnation, epoch)
+                assert epoch == store.next_epoch or (kept is not None and kept.statement == row), "not kept"
             stored = await store.epoch_row(epoch)
             if stored is not None:
                 self.see(("record", epoch), stored.record)
@@ -206,6 +274,19 @@ class Witness:
         for mailbox in self.mailboxes:
             assert [d.seq for d in mailbox.deliveries] == sorted(expected[mailbox.device_id])
             assert {d.seq: d.common for d in mailbox.deliveries} == expected[mailbox.device_id]
+
+
+async def kept_rows(store: Store, custody: Custody) -> list[tuple[int, StatementRow]]:
+    """What the actors of all rosters keep, up to the epoch that is next."""
+    rosters = [ROSTER.decode(SIGNED.decode(row.body_and_signature).body) for row in await store.rosters()]
+    slots = sorted({(entry.actor, entry.incarnation) for roster in rosters for entry in roster.actors})
+    found = []
+    for epoch in range(store.next_epoch + 1):
+        for slot in slots:
+            kept = await custody.find(*slot, epoch)
+            if kept is not None:
+                found.append((epoch, kept.statement))
+    return found
 
 
 class Watching(ServerSide):
@@ -247,9 +328,9 @@ async def tell(world_type: Any, directory: Path, keys: Keys, meter: Meter, seed:
         try:
             with trio.CancelScope() as meter.scope:
                 witness.scope = meter.scope
-                async with world.open(keys, meter) as store:
-                    await witness.check_stored(store)
-                    async with opened(store, keys, chosen) as node, trio.open_nursery() as nursery:
+                async with world.open(keys, meter) as (store, custody):
+                    await witness.check_stored(store, custody)
+                    async with opened(store, keys, chosen, custody) as node, trio.open_nursery() as nursery:
                         nursery.start_soon(node.pipeline.run)
                         await node.pipeline.fanout.ready.wait()
                         await witness.connect(node)
@@ -267,8 +348,8 @@ async def tell(world_type: Any, directory: Path, keys: Keys, meter: Meter, seed:
         else:
             is_well = not meter.scope.cancelled_caught
             assert meter.n_faults == n_faults or meter.scope.cancel_called, "it went on after a fault"
-    async with world.open(keys, Meter()) as store:
-        await witness.check_stored(store)
+    async with world.open(keys, Meter()) as (store, custody):
+        await witness.check_stored(store, custody)
         await check_store(store, keys.origin, await load_rosters(store, keys.origin), lambda _: None)
     witness.check_complete()
     return story

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from noise.config import ServeOptions
+from noise.config import CHALLENGE_EPOCHS, CUSTODY_EPOCHS, ServeOptions
 from noise.keys import HighWater, KeyRing
 from noise.node import Node, build_node, sealed_epochs
 from noise.protocol.identifiers import origin_of
@@ -17,10 +17,13 @@ from noise.protocol.signing import SIGNED
 from noise.protocol.statements import Parameters
 from noise.rosters import ROOT_KEY, sign_roster
 from noise.store.base import Store
+from noise.store.custody import Custody
+from noise.store.custody_memory import MemoryCustody
 from noise.store.memory import MemoryStore
 from tests.pipeline.harness import options
 
-PARAMETERS = Parameters(1, 1_000, 10_000)  # those of harness.options: serving with them needs no second roster
+# Those of harness.options: serving with them needs no second roster.
+PARAMETERS = Parameters(1, 1_000, 10_000, CUSTODY_EPOCHS, CHALLENGE_EPOCHS)
 
 
 class Keys:
@@ -40,22 +43,27 @@ async def first_store(keys: Keys) -> MemoryStore:
 
 
 @asynccontextmanager
-async def opened(store: Store, keys: Keys, chosen: ServeOptions) -> AsyncIterator[Node]:
-    """What `open_node` does, over an open store. `chosen.data`: where the high-water mark is, made if need be."""
+async def opened(store: Store, keys: Keys, chosen: ServeOptions, custody: Custody | None = None) -> AsyncIterator[Node]:
+    """What `open_node` does, over an open store. `chosen.data`: where the high-water mark is, made if need be.
+
+    `custody`: None: what the actors keep is forgotten afterwards.
+    """
     if not (chosen.data / "high-water").exists():
         HighWater(chosen.data).create()
     high_water = HighWater(chosen.data)
     high_water.open(await sealed_epochs(store), store.next_epoch)
     try:
-        yield await build_node(chosen, keys.ring, keys.origin, store, high_water)
+        yield await build_node(chosen, keys.ring, keys.origin, store, custody or MemoryCustody(), high_water)
     finally:
         high_water.close()
 
 
 @asynccontextmanager
-async def running_on(store: Store, keys: Keys, chosen: ServeOptions) -> AsyncIterator[Node]:
+async def running_on(
+    store: Store, keys: Keys, chosen: ServeOptions, custody: Custody | None = None
+) -> AsyncIterator[Node]:
     """A provider whose pipeline runs; stopped gracefully at the block's end."""
-    async with opened(store, keys, chosen) as node, trio.open_nursery() as nursery:
+    async with opened(store, keys, chosen, custody) as node, trio.open_nursery() as nursery:
         nursery.start_soon(node.pipeline.run)
         await node.pipeline.fanout.ready.wait()
         yield node

@@ -19,6 +19,7 @@ from noise.protocol.follower import Follower, Step, new_lists
 from noise.protocol.frames import DeltaFrame, Receipt, parse_frame
 from noise.protocol.identifiers import device_id_of
 from noise.protocol.trust import Trusted
+from noise.store.custody_memory import MemoryCustody
 from noise.store.memory import MemoryStore
 from tests.pipeline.harness import Answers, Mailbox, ServerSide, signer
 from tests.pipeline.memory_provider import Keys, first_store, running_on, shaped
@@ -152,7 +153,7 @@ class Stage:
 
 async def _play(directory: Path, patch: pytest.MonkeyPatch) -> Recording:
     keys = Keys(directory / "keys", 2, 2)
-    store, data = await first_store(keys), directory
+    store, custody, data = await first_store(keys), MemoryCustody(), directory
     moments: dict[str, Moment] = {}
     promises: list[Promise] = []
     bob, dave = Device(keys.origin, 2, moments), Device(keys.origin, 4, moments)
@@ -165,7 +166,7 @@ async def _play(directory: Path, patch: pytest.MonkeyPatch) -> Recording:
         known = bob.follower.trusted
         promises.extend(Promise(known, b, r) for b, r in zip(bundles, receipts, strict=True) if known.rosters)
 
-    async with running_on(store, keys, shaped(data, 2, 2)) as node:
+    async with running_on(store, keys, shaped(data, 2, 2), custody) as node:
         fanout = node.pipeline.fanout
         await dave.fetch(node, "first contact, nothing arrived for anybody")
         await send(
@@ -196,7 +197,7 @@ async def _play(directory: Path, patch: pytest.MonkeyPatch) -> Recording:
         await stage.commit(node)
         await bob.fetch(node, "epochs were skipped")
         await send(node, stage.bundle(ALICE, (two, b"before the change", 4)))
-    async with running_on(store.reopen(), keys, shaped(data, 1, 3)) as node:
+    async with running_on(store.reopen(), keys, shaped(data, 1, 3), custody.reopen()) as node:
         bob.reset()
         await bob.fetch(node, "another roster")
         for n in range(5):

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from noise.store.base import StoreFailed
-from tests.pipeline.faults import WRITES, Crashed, MemoryWorld, Meter, SqliteWorld, Story, tell
+from tests.pipeline.faults import WRITES, ApartWorld, Crashed, MemoryWorld, Meter, SqliteWorld, Story, tell
 from tests.pipeline.memory_provider import Keys
 
 STORY_SECONDS = 20
@@ -57,12 +57,14 @@ def leaves_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def test_without_faults(stage: Stage) -> None:
-    for world in (MemoryWorld, SqliteWorld):
+    for world in (MemoryWorld, ApartWorld, SqliteWorld):
         meter = Meter()
         story = stage.tell(meter, world)
         assert (story.n_lives, story.ended_badly) == (2, [])
         assert meter.operations.count("add_roster") == 1
-        assert meter.operations.count("commit_epoch") > 5
+        n_epochs = meter.operations.count("commit_epoch")
+        assert n_epochs > 5
+        assert meter.operations.count("keep") == n_epochs or world is ApartWorld
         assert meter.operations.count("append_manifest") > 12
 
 
@@ -124,7 +126,7 @@ def test_one_misfortune_after_another(stage: Stage, seed: int, search_factor: in
         first = random.randrange(10, 70)
         crashes = [first, *(first + random.randrange(1, 40) for _ in range(random.randint(1, 3)))]
         fails = {random.randrange(5, 40): random.random() < 0.5 for _ in range(random.randint(0, 2))}
-        story = stage.tell(Meter(crash_at=frozenset(crashes), fail_at=fails))
+        story = stage.tell(Meter(crash_at=frozenset(crashes), fail_at=fails), (MemoryWorld, ApartWorld)[seed % 2])
         assert story.ended_badly
 
 

@@ -22,8 +22,10 @@ from noise.protocol.errors import NoiseError, ProviderMisbehaved
 from noise.protocol.frames import Receipt
 from noise.protocol.identifiers import Role, device_id_of, parse_actor
 from noise.protocol.merkle import EMPTY_ROOT
-from noise.protocol.statements import EPOCH_HEAD, EPOCH_OPEN, MANIFEST
+from noise.protocol.statements import EPOCH_HEAD, EPOCH_OPEN, MANIFEST, MERGE_SHEET, ROUTE_SHEET
+from noise.store import custody_memory
 from noise.store.base import ID_STEP, ManifestRow, StoreCorrupt
+from noise.store.custody_memory import MemoryCustody
 from noise.store.memory import MemoryStore, Surviving
 from tests.pipeline.harness import Answers, Mailbox, signer, workload
 from tests.pipeline.memory_provider import Keys, first_store, opened, running_on, shaped
@@ -37,6 +39,7 @@ class Past(NamedTuple):
 
     keys: Keys
     kept: Surviving
+    kept_by_actors: custody_memory.Surviving
     directory: Path
     bundles: list[Bundle]
     receipts: dict[int, Receipt]
@@ -50,6 +53,11 @@ class Past(NamedTuple):
         store._kept = copy.deepcopy(self.kept)
         return store
 
+    def custody(self) -> MemoryCustody:
+        custody = MemoryCustody()
+        custody._kept = copy.deepcopy(self.kept_by_actors)
+        return custody
+
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
@@ -60,10 +68,10 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
 
 async def live(directory: Path, patch: pytest.MonkeyPatch) -> Past:
     keys = Keys(directory / "keys", 2, 2)
-    store = await first_store(keys)
+    store, custody = await first_store(keys), MemoryCustody()
     bundles, receipts = [only_once(keys.origin), *workload(keys.origin, 8, DEVICES, 19)], {}
     try:
-        async with running_on(store, keys, shaped(directory, 2, 2)) as node:
+        async with running_on(store, keys, shaped(directory, 2, 2), custody) as node:
             for first in range(0, 16, 2):
                 if first == 8:
                     patch.setattr(writeback, "_ROWS_MIN", 0)
@@ -82,7 +90,7 @@ async def live(directory: Path, patch: pytest.MonkeyPatch) -> Past:
     kept = store._kept
     assert {epoch for epoch, _ in kept.manifests} == set(range(len(kept.epochs) + 1))
     assert kept.replay_epoch < len(kept.epochs) - 2
-    return Past(keys, kept, directory, bundles, receipts)
+    return Past(keys, kept, custody._kept, directory, bundles, receipts)
 
 
 def only_once(origin: bytes) -> Bundle:
@@ -92,21 +100,22 @@ def only_once(origin: bytes) -> Bundle:
     return build_bundle(by, origin, 0, [Draft(members, b"once", (), 0)])
 
 
-async def start(past: Past, store: MemoryStore) -> None:
+async def start(past: Past, store: MemoryStore, custody: MemoryCustody) -> None:
     (past.directory / "high-water").unlink()
-    async with opened(store, past.keys, shaped(past.directory, 2, 2)):
+    async with opened(store, past.keys, shaped(past.directory, 2, 2), custody):
         pass
 
 
 async def refuse(past: Past, store: MemoryStore, why: str) -> None:
     """It does not start, says what to do, and has signed nothing."""
-    before = copy.deepcopy(store._kept)
+    before, custody = copy.deepcopy(store._kept), past.custody()
     with pytest.raises(StoreCorrupt) as caught:
-        await start(past, store)
+        await start(past, store, custody)
     assert any(word in caught.value.detail.lower() for word in ("restore", "fsck")), (why, caught.value)
     after = store._kept
     for name in ("statements", "manifests", "epochs", "history", "bundles", "rosters"):
         assert getattr(after, name) == getattr(before, name), why
+    assert custody._kept == past.kept_by_actors, why
 
 
 def flipped(data: bytes, at: int = -1) -> bytes:
@@ -117,12 +126,15 @@ def flipped(data: bytes, at: int = -1) -> bytes:
 async def test_an_undamaged_copy_starts(past: Past) -> None:
     store = past.store()
     with trio.fail_after(20):
-        await start(past, store)
+        await start(past, store, custody := past.custody())
         assert store.next_epoch == past.next_epoch + 1
         rosters = await load_rosters(store, past.keys.origin)
         assert (await check_store(store, past.keys.origin, rosters, lambda _: None)).epochs == store.next_epoch
     slots = past.kept.statements
     assert {key: store._kept.statements[key] for key in slots} == slots
+    rows = past.kept_by_actors.rows
+    assert {key: custody._kept.rows[key] for key in rows} == rows
+    assert {key: row.statement for key, row in custody._kept.rows.items()} == store._kept.statements
 
 
 Change = Callable[[Surviving, int], None]
@@ -241,9 +253,15 @@ CHANGES: dict[str, Change] = {
     "a head's incarnation": statement(Role.OUTBOX, incarnation=lambda i: i + 1),
     "a manifest's body": statement(Role.INBOX, body=flipped),
     "a manifest's signature": statement(Role.INBOX, signature=flipped),
+    "a route sheet's body": statement(Role.ROUTER, body=flipped),
+    "a route sheet's signature": statement(Role.ROUTER, signature=flipped),
+    "a merge sheet's body": statement(Role.RECEIVER, body=flipped),
+    "a merge sheet's signature": statement(Role.RECEIVER, signature=flipped),
     "the opening's body": statement(Role.SEQUENCER, body=flipped),
     "the opening's signature": statement(Role.SEQUENCER, signature=flipped),
     "no head": lost("statements", of_last(Role.OUTBOX)),
+    "no route sheet": lost("statements", of_last(Role.ROUTER)),
+    "no merge sheet": lost("statements", of_last(Role.RECEIVER)),
     "no opening": lost("statements", of_last(Role.SEQUENCER)),
     "a roster's number": renumbered,
     "no pending manifest": lambda kept, next_epoch: kept.manifests.pop(busy_lane(kept, next_epoch)) and None,
@@ -278,6 +296,8 @@ async def test_another_statement_that_is_rightly_signed(past: Past) -> None:
     origin = past.keys.origin
     for role, label, codec, changes in (
         (Role.INBOX, "manifest", MANIFEST, {"previous": bytes(32)}),
+        (Role.ROUTER, "route", ROUTE_SHEET, {"previous": bytes(32)}),
+        (Role.RECEIVER, "merge", MERGE_SHEET, {"previous": bytes(32)}),
         (Role.OUTBOX, "head", EPOCH_HEAD, {"previous": bytes(32)}),
         (Role.SEQUENCER, "open", EPOCH_OPEN, {"handoffs_count": 1}),
     ):
@@ -352,7 +372,7 @@ async def check_mailboxes(past: Past, store: MemoryStore) -> int:
     """Serve everybody from the start; how many were refused. Nobody is told anything that is not so."""
     n_refused = 0
     (past.directory / "high-water").unlink()
-    async with running_on(store, past.keys, shaped(past.directory, 2, 2)) as node:
+    async with running_on(store, past.keys, shaped(past.directory, 2, 2), past.custody()) as node:
         for number in (*range(1, DEVICES + 1), RARE):
             mailbox = Mailbox(node.origin, signer(number))
             try:

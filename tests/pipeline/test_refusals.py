@@ -25,7 +25,7 @@ from noise.protocol.identifiers import format_id
 from tests.e2e.provider_process import ProviderProcess, run_noise
 from tests.pipeline.harness import Answers, options, running, workload
 
-N_KEYS = 4  # inbox, outbox, sequencer, log
+N_KEYS = 6  # inbox, router, receiver, outbox, sequencer, log
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
-"""The pure steps of router, receiver and outbox against a plain model: who gets what, in which order.
+"""The steps of router, receiver and outbox against a plain model: who gets what, in which order.
 
-Knows nothing of channels, tasks or the store.
+Knows nothing of channels, tasks or the store, nor of what a stage refuses.
 """
 
 from collections.abc import Sequence
@@ -8,55 +8,32 @@ from random import Random
 
 import pytest
 
-from noise.pipeline.batches import Accepted, MergedEpoch, RoutedLane, SealedLane
-from noise.pipeline.outbox import Delivered, Outbox, deliver, encode_picks, parse_picks
-from noise.pipeline.receiver import Receiver
-from noise.pipeline.router import Router
+from noise.pipeline.batches import MergedEpoch, RoutedLane, SealedLane
+from noise.pipeline.outbox import Delivered, deliver, encode_picks, parse_picks
+from noise.pipeline.router import route as sort_lane
 from noise.pipeline.slots import SlotReused, Slots
-from noise.pipeline.writeback import Writeback
-from noise.protocol.envelope import Bundle
 from noise.protocol.history import HISTORY_RECORD, MAILBOX_STATE, History, hash_state, map_key_of
 from noise.protocol.identifiers import Actor, Role, make_seqs
 from noise.protocol.merkle import leaf_hash, leaf_hashes, tree_root
-from noise.protocol.placement import Rendezvous
 from noise.protocol.signing import Signed
 from noise.protocol.state_map import StateMap
 from noise.protocol.statements import EPOCH_HEAD, hash_head, message_leaves, verify_statement
-from noise.store.base import ID_STEP, HistoryRow, StatementRow, StoreCorrupt
-from tests.pipeline.harness import workload
-from tests.vectors.cast import ORIGIN, actor_key, make_roster
+from noise.store.base import HistoryRow, StoreCorrupt
+from tests.pipeline.stages import (
+    N_OUTBOXES,
+    OUTBOXES,
+    PLACEMENT,
+    ROSTER_OF_ALL,
+    epochs,
+    make_outbox,
+    make_receiver,
+    make_router,
+    merge,
+    route,
+)
+from tests.vectors.cast import ORIGIN, actor_key
 
 SEEDS = range(6)
-N_LANES, N_OUTBOXES = 3, 4
-OUTBOXES = [Actor(Role.OUTBOX, 0, n) for n in range(N_OUTBOXES)]
-PLACEMENT = Rendezvous(OUTBOXES)
-
-
-def sealed_lane(epoch: int, lane: int, bundles: Sequence[Bundle], first_number: int) -> SealedLane:
-    accepted, pos = [], 0
-    for number, bundle in enumerate(bundles, first_number):
-        seqs = make_seqs(epoch, lane, pos, bundle.count)
-        leaves = leaf_hashes(message_leaves(bundle, seqs))
-        accepted.append(Accepted(bundle, bundle.encode(), number * ID_STEP | lane, pos, seqs, leaves))
-        pos += bundle.count
-    statement = StatementRow(epoch, Actor(Role.INBOX, 0, lane).encode(), 1, b"manifest", bytes(64))
-    return SealedLane(epoch, lane, statement, accepted)
-
-
-def epochs(seed: int) -> list[list[SealedLane]]:
-    """A few epochs of all lanes; some lanes are empty in some."""
-    random = Random(seed)
-    bundles = workload(ORIGIN, seed, 7, 30)
-    made, number = [], 0
-    while bundles:
-        lanes: list[list[Bundle]] = [[] for _ in range(N_LANES)]
-        for _ in range(min(random.randint(0, 8), len(bundles))):
-            bundle = bundles.pop(0)
-            lanes[bundle.sender[0] % N_LANES].append(bundle)
-        made.append([sealed_lane(len(made), lane, part, number) for lane, part in enumerate(lanes)])
-        number += 10
-    return made
-
 
 Message = tuple[bytes, bytes]  # seq, encoded leaf
 
@@ -74,23 +51,17 @@ def expected(lanes: Sequence[SealedLane]) -> dict[bytes, list[Message]]:
     return got
 
 
-def route(lanes: Sequence[SealedLane]) -> list[list[RoutedLane]]:
-    """By outbox."""
-    router = Router(PLACEMENT, N_OUTBOXES)
-    return [list(one) for one in zip(*(router.step(sealed) for sealed in lanes), strict=True)]
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_router(seed: int) -> None:
     """Each outbox gets one batch of each lane, with its own mailboxes' messages, each once, in the lane's order."""
     for lanes in epochs(seed):
         for sealed in lanes:
             wanted = expected([sealed])
-            batches = Router(PLACEMENT, N_OUTBOXES).step(sealed)
+            batches = make_router(sealed.lane).step(sealed)
             assert len(batches) == N_OUTBOXES
             got: dict[bytes, list[bytes]] = {}
             for number, routed in enumerate(batches):
-                assert (routed.epoch, routed.lane, routed.statement) == sealed[:3]
+                assert (routed.epoch, routed.lane, routed.manifest) == sealed[:3]
                 n_deliveries = 0
                 for part, mailboxes in routed.parts:
                     assert len(set(mailboxes)) == len(mailboxes)
@@ -111,10 +82,8 @@ def test_who_gets_the_same_shares_it(seed: int) -> None:
     for lanes in epochs(seed):
         for sealed in lanes:
             for accepted in sealed.bundles:
-                one = sealed._replace(bundles=[accepted])
-                parts = {
-                    id(part): part for routed in Router(PLACEMENT, N_OUTBOXES).step(one) for part, _ in routed.parts
-                }
+                routed = sort_lane(sealed._replace(bundles=[accepted]), PLACEMENT, OUTBOXES)
+                parts = {id(part): part for batch in routed.parts for part, _ in batch}
                 assert len({part.indexes for part in parts.values()}) == len(parts)
 
 
@@ -122,7 +91,7 @@ def test_who_gets_the_same_shares_it(seed: int) -> None:
 def test_the_receiver(seed: int) -> None:
     """An epoch is complete with the last lane, whichever that is, and in seq order; epochs do not mix."""
     random = Random(seed)
-    receivers = [Receiver(N_LANES) for _ in OUTBOXES]
+    receivers = [make_receiver(number) for number in range(N_OUTBOXES)]
     arrivals: list[tuple[int, RoutedLane]] = []
     made = epochs(seed)
     for first in range(0, len(made), 2):
@@ -131,8 +100,9 @@ def test_the_receiver(seed: int) -> None:
         arrivals += pair
     merged: dict[tuple[int, int], MergedEpoch] = {}
     for number, batch in arrivals:
-        done = receivers[number].collect(batch)
-        if done is not None:
+        complete = receivers[number].collect(batch)
+        if complete is not None:
+            done = merge(number, complete)
             assert (done.epoch, number) not in merged
             merged[done.epoch, number] = done
     assert sorted(merged) == [(epoch, n) for epoch in range(len(made)) for n in range(N_OUTBOXES)]
@@ -140,7 +110,7 @@ def test_the_receiver(seed: int) -> None:
         wanted = expected(lanes)
         for number in range(N_OUTBOXES):
             done = merged[epoch, number]
-            assert [row.actor for row in done.statements] == [sealed.statement.actor for sealed in lanes]
+            assert [row.actor for row in done.manifests] == [sealed.statement.actor for sealed in lanes]
             own = {m: [leaf_hash(leaf) for _, leaf in ms] for m, ms in wanted.items() if PLACEMENT.number(m) == number}
             assert {m: [h for part in parts for h in part.leaf_hashes] for m, parts in done.parts.items()} == own
             assert done.n_deliveries == sum(map(len, own.values()))
@@ -157,8 +127,9 @@ def test_delivering(seed: int) -> None:
         for mailbox, messages in wanted.items():
             so_far.setdefault(mailbox, []).append((epoch, messages))
         for number, batches in enumerate(route(lanes)):
-            made: Delivered = deliver(states[number], Receiver.step(batches))
-            again = deliver(states[number], Receiver.step(batches))
+            parts = merge(number, batches).parts
+            made: Delivered = deliver(states[number], epoch, parts)
+            again = deliver(states[number], epoch, parts)
             assert (made.history, made.changes) == (again.history, again.changes), "it is pure"
             states[number] = states[number].update(made.changes)
             own = sorted(mailbox for mailbox in wanted if PLACEMENT.number(mailbox) == number)
@@ -194,8 +165,8 @@ def check_row(
 @pytest.mark.parametrize("seed", SEEDS)
 def test_picks_find_the_messages_again(seed: int) -> None:
     for lanes in epochs(seed):
-        for batches in route(lanes):
-            for parts in Receiver.step(batches).parts.values():
+        for number, batches in enumerate(route(lanes)):
+            for parts in merge(number, batches).parts.values():
                 row = HistoryRow(bytes(32), 0, -1, b"record", encode_picks(bytes(16), b"record", parts))
                 last_seq, picks = parse_picks(row)
                 assert last_seq == bytes(16)
@@ -213,28 +184,9 @@ def test_picks_find_the_messages_again(seed: int) -> None:
                         parse_picks(row._replace(record=wrong))
 
 
-def make_outbox(number: int = 0, next_epoch: int = 0) -> Outbox:
-    actor = Actor(Role.OUTBOX, 0, number)
-    slots = Slots(actor_key(actor), "head", ORIGIN, actor, 0, next_epoch)
-
-    async def run_step(step):
-        return step()
-
-    return Outbox(
-        number,
-        slots,
-        StateMap[History].empty(),
-        previous=bytes(32),
-        roster_hash=bytes(32),
-        writeback=Writeback(),
-        run_step=run_step,
-    )
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_heads(seed: int) -> None:
     """One signed head for each epoch, empty ones too, in a chain, over a map that anybody can make again."""
-    roster = make_roster(N_LANES, N_OUTBOXES)
     outboxes = [make_outbox(number) for number in range(N_OUTBOXES)]
     previous = [bytes(32)] * N_OUTBOXES
     known: list[dict[bytes, bytes]] = [{} for _ in OUTBOXES]
@@ -243,11 +195,11 @@ def test_heads(seed: int) -> None:
         for number, batches in enumerate(route(lanes)):
             outbox = outboxes[number]
             before = outbox.states
-            made = outbox.step(Receiver.step(batches))
+            made = outbox.step(merge(number, batches))
             actor = Actor(Role.OUTBOX, 0, number)
-            row = made.statement
+            row = made.head.statement
             assert (row.epoch, row.actor, row.incarnation) == (epoch, actor.encode(), 0)
-            verify_statement(Signed(row.body, row.signature), "head", roster, actor, 0)
+            verify_statement(Signed(row.body, row.signature), "head", ROSTER_OF_ALL, actor, 0)
             head = EPOCH_HEAD.decode(row.body)
             assert (head.epoch, head.previous) == (epoch, previous[number])
             previous[number] = hash_head(row.body)
@@ -294,4 +246,4 @@ def test_an_epoch_is_delivered_once() -> None:
     outbox = make_outbox(next_epoch=1)
     lanes = epochs(0)
     with pytest.raises(SlotReused):
-        outbox.step(Receiver.step(route(lanes[0])[0]))
+        outbox.step(merge(0, route(lanes[0])[0]))
