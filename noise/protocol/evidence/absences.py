@@ -31,7 +31,7 @@ from noise.protocol.evidence.openings import (
 )
 from noise.protocol.evidence.rosters import Rosters
 from noise.protocol.evidence.verdict import NotProven
-from noise.protocol.identifiers import NO_EPOCH, parse_seq
+from noise.protocol.identifiers import NO_EPOCH, Actor, parse_seq
 from noise.protocol.statements import MESSAGE_LEAF
 
 
@@ -48,11 +48,12 @@ ABSENCE = struct_codec(Absence)
 
 
 class OpenedAbsence(NamedTuple):
-    """`form`: what the provider said, for a person. `as_of`: the epoch whose head says so."""
+    """`form`: what the provider said, for a person. `as_of`: the epoch whose head says so; `signer`: (actor, key)."""
 
     mailbox: bytes
     form: str
     as_of: int
+    signer: tuple[Actor, bytes]
 
 
 def open_absence(rosters: Rosters, absence: Absence, seq: bytes) -> OpenedAbsence:
@@ -66,7 +67,7 @@ def open_absence(rosters: Rosters, absence: Absence, seq: bytes) -> OpenedAbsenc
         form = _check_record(record, absence.before, absence.after, seq)
     else:
         raise DecodeError("an absence is shown by a state, or by a record and neighbours in it")
-    return OpenedAbsence(opened.mailbox, form, opened.epoch)
+    return OpenedAbsence(opened.mailbox, form, opened.epoch, opened.signer)
 
 
 def _check_state(opened: OpenedState, seq: bytes) -> str:

@@ -6,7 +6,7 @@ verified as a stranger would verify it. None: nothing can be proven from this al
 
 from collections.abc import Iterator, Sequence
 
-from noise.protocol.delta import Delta, RecipientLists, SignedHead, SignedRoster
+from noise.protocol.delta import Delta, RecipientLists, SignedRoster
 from noise.protocol.envelope import ENVELOPE, Bundle, Recipients, RecipientSet
 from noise.protocol.errors import NoiseError
 from noise.protocol.evidence.material import EvidenceUnavailable, Material, open_device
@@ -53,7 +53,7 @@ def accuse_manifests(origin: bytes, rosters: Sequence[SignedRoster], one: Signed
 
 def accuse_heads(origin: bytes, rosters: Sequence[SignedRoster], one: Signed, other: Signed) -> bytes | None:
     """StageEquivocation, from two signed heads."""
-    return first_proof(origin, rosters, iter([StageEquivocation(SignedHead(*one), SignedHead(*other))]))
+    return first_proof(origin, rosters, iter([StageEquivocation(one, other)]))
 
 
 def accuse_bundle(origin: bytes, theirs: Testimony, bundle: Bundle) -> bytes | None:

@@ -1,13 +1,14 @@
 """Contradictions in the log of epochs: two logs, and records that no honest log holds.
 
-Knows nothing of mailboxes. Fields that are reserved (placement, challenges) convict nobody: a later provider may use
-them. Nor does a record that names an older roster than might have been in force: see `docs/protocol.md`, "Evidence".
+Knows nothing of mailboxes. Fields that are reserved (placement) convict nobody: a later provider may use them. Nor does
+a record that names an older roster than might have been in force, by itself: see `roster_lies`.
 """
 
 from typing import Annotated, NamedTuple, get_args
 
 from noise.protocol.encoding import Codec, Vec16, list_of, optional, struct_codec
 from noise.protocol.errors import DecodeError
+from noise.protocol.evidence.challenges import find_fewer_challenges
 from noise.protocol.evidence.openings import LOG_OPENING, LogOpening, OpenedNote, open_log_leaf, open_note
 from noise.protocol.evidence.rosters import Rosters
 from noise.protocol.evidence.verdict import NotProven, Verdict, name_signer
@@ -76,7 +77,7 @@ def verify_invalid_record(rosters: Rosters, finding: InvalidRecord) -> Verdict:
     note = open_log_leaf(rosters, finding.record)
     if finding.other is not None:
         other = open_log_leaf(rosters, finding.other)
-        epoch, what = _find_time_reversal(finding.record, finding.other)
+        epoch, what = _find_reversal(finding.record, finding.other)
         return Verdict("InvalidRecord", _name(note, other), rosters.origin, epoch, what)
     epoch = finding.record.place
     what = _find_wrong(rosters, finding.record, note)
@@ -110,12 +111,15 @@ def _find_wrong(rosters: Rosters, opening: LogOpening, note: OpenedNote) -> str:
     raise NotProven("nothing is wrong with this record")
 
 
-def _find_time_reversal(one: LogOpening, other: LogOpening) -> tuple[int, str]:
+def _find_reversal(one: LogOpening, other: LogOpening) -> tuple[int, str]:
     """(epoch, what is wrong) of two records at their places. Raises NotProven."""
     earlier, later = sorted((one, other), key=lambda opening: opening.place)
     before, after = _record_at_its_place(earlier), _record_at_its_place(later)
+    fewer = find_fewer_challenges(before, after)
+    if fewer:
+        return after.epoch, fewer
     if before.epoch == after.epoch or before.time_ms <= after.time_ms:
-        raise NotProven("the log's clock did not go back between these records")
+        raise NotProven("nothing went back between these records")
     what = f"its log's clock went back from {before.time_ms} ms in epoch {before.epoch} to {after.time_ms} ms"
     return after.epoch, f"{what} in epoch {after.epoch}"
 

@@ -29,9 +29,10 @@ from noise.protocol.evidence.records import (
     find_in_total,
 )
 from noise.protocol.evidence.rosters import Rosters
-from noise.protocol.evidence.verdict import NotProven, Verdict, name_signer
+from noise.protocol.evidence.verdict import PROVIDER, NotProven, Verdict, name_signer
 from noise.protocol.history import MailboxState
 from noise.protocol.identifiers import format_id
+from noise.protocol.statements import FIRST_INCARNATION
 
 
 class MailboxFork(NamedTuple):
@@ -141,7 +142,10 @@ def _violation(rosters: Rosters, states: list[OpenedState], what: str) -> Verdic
         raise NotProven("nothing is wrong with this history")
     as_of = " and ".join(dict.fromkeys([str(state.epoch) for state in states]))
     detail = f"the history of the mailbox {format_id(states[0].mailbox)}, as of {as_of}, breaks its rules: {what}"
-    return _convict("HistoryViolation", rosters, states, max([state.epoch for state in states]), detail)
+    verdict = _convict("HistoryViolation", rosters, states, max([state.epoch for state in states]), detail)
+    if any(state.head.head.incarnation > FIRST_INCARNATION for state in states):
+        return verdict._replace(accused=PROVIDER)  # it may have inherited all of this
+    return verdict
 
 
 def _convict(kind: str, rosters: Rosters, states: list[OpenedState], epoch: int, detail: str) -> Verdict:

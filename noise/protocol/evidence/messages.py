@@ -133,7 +133,8 @@ def verify_altered_message(rosters: Rosters, finding: AlteredMessage) -> Verdict
     else:
         what = _compare_bundle(rosters.origin, message.leaf, finding)
     detail = f"{_describe(message)} is not what its sender made: {what}"
-    return Verdict("AlteredMessage", name_signer(message.signer), rosters.origin, message.epoch, detail)
+    accused = _name_sequencers(message)
+    return Verdict("AlteredMessage", accused, rosters.origin, message.epoch, detail)
 
 
 def verify_counter_violation(rosters: Rosters, finding: CounterViolation) -> Verdict:
@@ -143,8 +144,7 @@ def verify_counter_violation(rosters: Rosters, finding: CounterViolation) -> Ver
         raise NotProven("messages of two senders")
     if first.leaf.seq == second.leaf.seq or first.leaf.sender_ctr < second.leaf.sender_ctr:
         raise NotProven("the sender's counters run as the positions do")
-    sequenced = one.mailbox is None and other.mailbox is None
-    accused = name_signer(one.signer, other.signer) if sequenced else PROVIDER
+    accused = _name_sequencers(one, other)
     detail = (
         f"{_describe(first)} has counter {first.leaf.sender_ctr} of its sender {format_id(first.leaf.sender)}, and "
         f"{_describe(second)}, which comes later, has counter {second.leaf.sender_ctr}"
@@ -155,9 +155,16 @@ def verify_counter_violation(rosters: Rosters, finding: CounterViolation) -> Ver
 def verify_misdelivery(rosters: Rosters, finding: Misdelivery) -> Verdict:
     message = open_leaf(rosters, finding.message)
     mailbox = finding.message.record.state.mailbox
-    _check_not_among(message.leaf, finding.recipients, mailbox)
+    check_not_among(message.leaf, finding.recipients, mailbox)
     detail = f"{_describe(message)}, whose device is not among its {message.leaf.n_recipients} recipients"
-    return Verdict("Misdelivery", name_signer(message.signer), rosters.origin, message.epoch, detail)
+    return Verdict("Misdelivery", PROVIDER, rosters.origin, message.epoch, detail)
+
+
+def _name_sequencers(*messages: OpenedLeaf) -> str:
+    """The inbox whose one key sequenced all of them. Whoever delivered one may have been given it like this."""
+    if any(message.mailbox is not None for message in messages):
+        return PROVIDER
+    return name_signer(*[message.signer for message in messages])
 
 
 def _describe(message: OpenedLeaf) -> str:
@@ -204,7 +211,7 @@ def _compare_header(origin: bytes, leaf: MessageLeaf, header: BundleHeader) -> s
     return ""
 
 
-def _check_not_among(leaf: MessageLeaf, openings: tuple[RecipientOpening, ...], device_id: bytes) -> None:
+def check_not_among(leaf: MessageLeaf, openings: tuple[RecipientOpening, ...], device_id: bytes) -> None:
     """Recipients are sorted: these are neighbours, or one is at an end, and `device_id` is between or beyond."""
     ids = [open_recipient(leaf, opening) for opening in openings]
     places = [opening.place for opening in openings]

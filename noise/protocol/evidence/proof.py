@@ -5,13 +5,20 @@ the rosters that say whose keys signed it; its root key's word is needed for not
 contradictions, so there is no proof against it, whoever makes one up.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
 
-from noise.protocol.delta import SIGNED_ROSTER, SignedRoster
-from noise.protocol.encoding import Bytes32, Codec, Text, Vec32, list_of, struct_codec
-from noise.protocol.errors import DecodeError
-from noise.protocol.evidence import logs, mailboxes, messages, slots
+from noise.protocol.delta import SignedRoster
+from noise.protocol.evidence import challenges, trail
+from noise.protocol.evidence.kinds import (
+    PLAIN_KINDS,
+    PROOF,
+    PROOF_BYTES_MAX,
+    Kind,
+    PlainFinding,
+    Proof,
+    open_proof,
+)
 from noise.protocol.evidence.rosters import Rosters
 from noise.protocol.evidence.verdict import NotProven, Verdict, nothing_else
 from noise.protocol.statements import hash_roster
@@ -28,61 +35,17 @@ __all__ = [
     "verify_proof",
 ]
 
-PROOF_BYTES_MAX = 1 << 20
-"""A proof file: two or three openings are some 20 KiB, and each roster may have 64 KiB."""
+Finding: TypeAlias = PlainFinding | trail.BlameTrail | challenges.Admission
 
-PROOF_ROSTERS_MAX = 16
-"""Rosters in a proof: each costs a signature check, and no contradiction has so many statements."""
+_ADMISSIBLE: Mapping[str, Kind] = {**PLAIN_KINDS, "BlameTrail": Kind(trail.BLAME_TRAIL, trail.verify_trail)}
 
 
-class Proof(NamedTuple):
-    """`kind`: the name of a class of evidence. `body`: the encoding of its structure."""
-
-    origin: Bytes32
-    rosters: Annotated[tuple[SignedRoster, ...], list_of(SIGNED_ROSTER, PROOF_ROSTERS_MAX)]
-    kind: Text
-    body: Vec32
+def _verify_admission(rosters: Rosters, finding: challenges.Admission) -> Verdict:
+    admitted = open_proof(finding.proof, (rosters.origin,), _ADMISSIBLE).verdict
+    return challenges.verify_admission(rosters, finding, admitted)
 
 
-PROOF = struct_codec(Proof, record_type=27)
-
-Finding: TypeAlias = (
-    slots.ManifestEquivocation
-    | slots.StageEquivocation
-    | messages.Omission
-    | messages.Conflict
-    | messages.AlteredMessage
-    | messages.CounterViolation
-    | messages.Misdelivery
-    | mailboxes.MailboxFork
-    | mailboxes.MailboxRollback
-    | mailboxes.HistoryViolation
-    | logs.LogFork
-    | logs.InvalidRecord
-)
-
-
-class Kind(NamedTuple):
-    """A class of evidence: its structure, and the check that ends in a verdict or raises a NoiseError."""
-
-    codec: Codec[Any]
-    verify: Callable[[Rosters, Any], Verdict]
-
-
-KINDS: dict[str, Kind] = {
-    "ManifestEquivocation": Kind(slots.MANIFEST_EQUIVOCATION, slots.verify_manifest_equivocation),
-    "StageEquivocation": Kind(slots.STAGE_EQUIVOCATION, slots.verify_stage_equivocation),
-    "Omission": Kind(messages.OMISSION, messages.verify_omission),
-    "Conflict": Kind(messages.CONFLICT, messages.verify_conflict),
-    "AlteredMessage": Kind(messages.ALTERED_MESSAGE, messages.verify_altered_message),
-    "CounterViolation": Kind(messages.COUNTER_VIOLATION, messages.verify_counter_violation),
-    "Misdelivery": Kind(messages.MISDELIVERY, messages.verify_misdelivery),
-    "MailboxFork": Kind(mailboxes.MAILBOX_FORK, mailboxes.verify_mailbox_fork),
-    "MailboxRollback": Kind(mailboxes.MAILBOX_ROLLBACK, mailboxes.verify_mailbox_rollback),
-    "HistoryViolation": Kind(mailboxes.HISTORY_VIOLATION, mailboxes.verify_history_violation),
-    "LogFork": Kind(logs.LOG_FORK, logs.verify_log_fork),
-    "InvalidRecord": Kind(logs.INVALID_RECORD, logs.verify_invalid_record),
-}
+KINDS: Mapping[str, Kind] = {**_ADMISSIBLE, "Admission": Kind(challenges.ADMISSION, _verify_admission)}
 
 
 def verify_proof(data: bytes, origins: Collection[bytes]) -> Verdict:
@@ -90,17 +53,7 @@ def verify_proof(data: bytes, origins: Collection[bytes]) -> Verdict:
 
     Pure, total and bounded: raises DecodeError for what is malformed, NotProven for all else, and nothing but these.
     """
-    if len(data) > PROOF_BYTES_MAX:
-        raise DecodeError(f"a proof has at most {PROOF_BYTES_MAX} bytes")
-    proof = PROOF.decode(data)
-    kind = KINDS.get(proof.kind)
-    if kind is None:
-        raise DecodeError("an unknown class of evidence")
-    finding = kind.codec.decode(proof.body)
-    with nothing_else():
-        if proof.origin not in origins:
-            raise NotProven("the proof is about another provider")
-        return kind.verify(Rosters(proof.origin, proof.rosters), finding)
+    return open_proof(data, origins, KINDS).verdict
 
 
 def make_proof(origin: bytes, rosters: Sequence[SignedRoster], finding: Finding) -> bytes:

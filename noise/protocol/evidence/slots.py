@@ -3,16 +3,28 @@
 Knows nothing of what the statements commit to: an honest actor never changes the bytes of a slot.
 """
 
-from typing import Annotated, NamedTuple
+from contextlib import suppress
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
-from noise.protocol.delta import SIGNED_HEAD, SignedHead
-from noise.protocol.encoding import struct_codec
+from noise.protocol.encoding import Codec, struct_codec
+from noise.protocol.errors import DecodeError
 from noise.protocol.evidence.rosters import Rosters
 from noise.protocol.evidence.verdict import NotProven, Verdict
 from noise.protocol.frames import SIGNED_MANIFEST, SignedManifest
 from noise.protocol.identifiers import Role, parse_actor
-from noise.protocol.signing import Signed
-from noise.protocol.statements import EPOCH_HEAD, MANIFEST, EpochHead, Manifest
+from noise.protocol.signing import SIGNED, Signed
+from noise.protocol.statements import (
+    EPOCH_HEAD,
+    EPOCH_OPEN,
+    MANIFEST,
+    MERGE_SHEET,
+    ROUTE_SHEET,
+    EpochHead,
+    EpochOpen,
+    Manifest,
+    MergeSheet,
+    RouteSheet,
+)
 
 
 class ManifestEquivocation(NamedTuple):
@@ -26,13 +38,32 @@ MANIFEST_EQUIVOCATION = struct_codec(ManifestEquivocation)
 
 
 class StageEquivocation(NamedTuple):
-    """Two heads of one outbox for one epoch."""
+    """Two statements of one actor for one epoch: route sheets, merge sheets, heads, or the sequencer's."""
 
-    one: Annotated[SignedHead, SIGNED_HEAD]
-    other: Annotated[SignedHead, SIGNED_HEAD]
+    one: Annotated[Signed, SIGNED]
+    other: Annotated[Signed, SIGNED]
 
 
 STAGE_EQUIVOCATION = struct_codec(StageEquivocation)
+
+Statement: TypeAlias = Manifest | RouteSheet | MergeSheet | EpochHead | EpochOpen
+
+
+class _Sort(NamedTuple):
+    """A sort of statements: its signature label, who signs it, and what a person calls several."""
+
+    codec: Codec[Any]
+    label: str
+    role: Role
+    noun: str
+
+
+_SORTS = (
+    _Sort(ROUTE_SHEET, "route", Role.ROUTER, "route sheets"),
+    _Sort(MERGE_SHEET, "merge", Role.RECEIVER, "merge sheets"),
+    _Sort(EPOCH_HEAD, "head", Role.OUTBOX, "heads"),
+    _Sort(EPOCH_OPEN, "open", Role.SEQUENCER, "openings"),
+)
 
 
 def verify_manifest_equivocation(rosters: Rosters, finding: ManifestEquivocation) -> Verdict:
@@ -44,19 +75,27 @@ def verify_manifest_equivocation(rosters: Rosters, finding: ManifestEquivocation
 
 
 def verify_stage_equivocation(rosters: Rosters, finding: StageEquivocation) -> Verdict:
-    one, other = (EPOCH_HEAD.decode(signed.body) for signed in finding)
-    signed = [Signed(*finding.one), Signed(*finding.other)]
-    accused = _check_slot(rosters, "head", Role.OUTBOX, one, other, signed)
-    detail = f"{accused} signed two different heads for epoch {one.epoch}"
+    sort, one = _open_statement(finding.one.body)
+    other: Statement = sort.codec.decode(finding.other.body)
+    accused = _check_slot(rosters, sort.label, sort.role, one, other, list(finding))
+    detail = f"{accused} signed two different {sort.noun} for epoch {one.epoch}"
     return Verdict("StageEquivocation", accused, rosters.origin, one.epoch, _with_differences(detail, one, other))
+
+
+def _open_statement(body: bytes) -> tuple[_Sort, Statement]:
+    """What a stage signed, which its record type tells. Raises DecodeError."""
+    for sort in _SORTS:
+        with suppress(DecodeError):
+            return sort, sort.codec.decode(body)
+    raise DecodeError("no statement of a stage")
 
 
 def _check_slot(
     rosters: Rosters,
     label: str,
     role: Role,
-    one: Manifest | EpochHead,
-    other: Manifest | EpochHead,
+    one: Statement,
+    other: Statement,
     signed: list[Signed],
 ) -> str:
     """The actor whose one slot both are for. `signed`: the two statements."""
@@ -76,6 +115,6 @@ def _check_slot(
     return str(actor)
 
 
-def _with_differences(detail: str, one: Manifest | EpochHead, other: Manifest | EpochHead) -> str:
+def _with_differences(detail: str, one: Statement, other: Statement) -> str:
     differing = [name for name, a, b in zip(one._fields, one, other, strict=True) if a != b]
     return f"{detail}; they differ in {', '.join(differing)}"

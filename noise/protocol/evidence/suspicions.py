@@ -24,6 +24,7 @@ from noise.protocol.evidence.refusals import Refusal
 from noise.protocol.evidence.slots import StageEquivocation
 from noise.protocol.history import HISTORY_RECORD
 from noise.protocol.identifiers import parse_seq
+from noise.protocol.signing import Signed
 from noise.protocol.statements import MESSAGE_LEAF
 
 
@@ -52,7 +53,7 @@ def refusal_findings(refusal: Refusal, trusted: DeltaShared | None, said: DeltaS
         views.append(ours.opening.head.log if ours else trusted.note)
     yield from log_findings(*views)
     if trusted is not None:
-        yield StageEquivocation(trusted.head, said.head)
+        yield StageEquivocation(Signed(*trusted.head), Signed(*said.head))
     if theirs is not None:
         if ours is not None:
             yield MailboxRollback(ours.opening, theirs.opening)

@@ -19,10 +19,21 @@ class NotProven(NoiseError):
     default_code: ClassVar[str] = "not-proven"
 
 
+class Step(NamedTuple):
+    """What one actor signed of the message at `seq` for `mailbox`, as a person reads it. `is_lie`: it is convicted."""
+
+    actor: str
+    mailbox: bytes
+    seq: bytes
+    does: str
+    is_lie: bool
+
+
 class Verdict(NamedTuple):
     """Who is convicted of what. `accused`: the provider, or the actor whose own signatures contradict each other.
 
-    `kind`: the name of the class. `detail`: one or two sentences for a person.
+    `kind`: the name of the class. `detail`: one or two sentences for a person. `way`: of the message through the
+    stages, in order, as far as it is known. `is_suspicion`: it is no lie that is proven, only silence.
     """
 
     kind: str
@@ -30,6 +41,8 @@ class Verdict(NamedTuple):
     origin: bytes
     epoch: int
     detail: str
+    way: tuple[Step, ...] = ()
+    is_suspicion: bool = False
 
 
 @contextmanager

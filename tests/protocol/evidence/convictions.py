@@ -1,13 +1,15 @@
 """One proof of every class and shape against a liar, and what a framer would make of honest statements.
 
-Knows nothing of how they are verified. All lies are about the last epoch of the story of `tests.protocol.story`.
+Knows nothing of how they are verified. All lies are about the last epoch of a story.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
+from noise.protocol.delta import SignedRoster
+from noise.protocol.encoding import StructCodec
 from noise.protocol.envelope import BUNDLE_HEADER, ENVELOPE, Envelope, hash_bundle
 from noise.protocol.evidence.absences import Absence
 from noise.protocol.evidence.logs import InvalidRecord, LogFork
@@ -15,10 +17,13 @@ from noise.protocol.evidence.mailboxes import HistoryViolation, MailboxFork, Mai
 from noise.protocol.evidence.messages import AlteredMessage, Conflict, CounterViolation, Misdelivery, Omission
 from noise.protocol.evidence.openings import CommittedLeaf, LogOpening
 from noise.protocol.evidence.proof import Finding
+from noise.protocol.evidence.roster_lies import PosthumousStatement, RosterEquivocation
 from noise.protocol.evidence.slots import ManifestEquivocation, StageEquivocation
 from noise.protocol.frames import SignedManifest
-from noise.protocol.identifiers import make_seq
+from noise.protocol.identifiers import Actor, Role, make_seq
 from noise.protocol.merkle import tree_root
+from noise.protocol.signing import Signed
+from noise.protocol.statements import EPOCH_OPEN, EPOCH_RECORD, MERGE_SHEET, ROUTE_SHEET, STATEMENTS
 from tests.protocol.evidence.exhibits import (
     STORY,
     Exhibit,
@@ -26,15 +31,19 @@ from tests.protocol.evidence.exhibits import (
     change_leaf,
     manifest_of,
     recipient,
+    rosters_of,
     sequence,
     tell,
     tell_leaves,
 )
+from tests.protocol.evidence.rosters_and_challenges import CASES, case
+from tests.protocol.evidence.stage_convictions import STAGE_CONVICTIONS
 from tests.protocol.liar import Told
 from tests.protocol.story import BOB, LAST, letter
-from tests.vectors.cast import device_of, recipients_of
+from tests.vectors.cast import ORIGIN, actor_key, device_of, recipients_of
 
 CAROL = device_of("carol")
+ROUTER, RECEIVER, SEQUENCER = (Actor(role, 0, 0) for role in (Role.ROUTER, Role.RECEIVER, Role.SEQUENCER))
 OTHER = tree_root([bytes(32)])
 EIGHT = recipients_of("bob", "carol")  # who gets the message at 5/0/2
 
@@ -121,7 +130,14 @@ def _manifests() -> Finding:
 
 
 def _heads() -> Finding:
-    return StageEquivocation(bob().head.head, bob(before(3)).head.head)
+    return StageEquivocation(Signed(*bob().head.head), Signed(*bob(before(3)).head.head))
+
+
+def _twice(actor: Actor, codec: StructCodec[Any], **changes: Any) -> Finding:
+    """What a stage stated of the last epoch, and the same with other fields."""
+    body, label = told_truly().epochs[LAST].bodies[actor.encode()], STATEMENTS[actor.role][0]
+    lie = codec.encode(codec.decode(body)._replace(**changes))
+    return StageEquivocation(*(actor_key(actor).sign(label, ORIGIN, one) for one in (body, lie)))
 
 
 def _continues_another() -> Finding:
@@ -162,7 +178,10 @@ def _wrong_state() -> Finding:
 
 CONVICTIONS: dict[str, Callable[[], Finding]] = {
     "ManifestEquivocation": _manifests,
-    "StageEquivocation": _heads,
+    "StageEquivocation, heads": _heads,
+    "StageEquivocation, route sheets": lambda: _twice(ROUTER, ROUTE_SHEET, root=OTHER),
+    "StageEquivocation, merge sheets": lambda: _twice(RECEIVER, MERGE_SHEET, inputs=()),
+    "StageEquivocation, openings": lambda: _twice(SEQUENCER, EPOCH_OPEN, placement_root=OTHER),
     "Omission, idle tail": lambda: omission(bob(before(3)).idle()),
     "Omission, no mailbox": lambda: omission(bob(state=b"").idle()),
     "Omission, in-delta": lambda: omission(bob_with(truth(0), truth(1)).between(3, -1, None)),
@@ -197,13 +216,20 @@ CONVICTIONS: dict[str, Callable[[], Finding]] = {
     "LogFork, continued": _continues_another,
     "InvalidRecord": lambda: InvalidRecord(bob(record={"statements_count": 2}).log, None),
     "InvalidRecord, time": lambda: InvalidRecord(bob(record={"time_ms": 7}).log, Exhibit(told_truly(), BOB, 4).log),
+    **STAGE_CONVICTIONS,
+    **{name: partial(lambda name: case(name).finding, name) for name in CASES},
 }
-"""Name, which begins with the class, to what convicts. The keys of `told_truly` signed all of it."""
+"""Name, which begins with the class that the verdict has, to what convicts."""
 
 
 @cache
 def conviction(name: str) -> Any:
     return CONVICTIONS[name]()
+
+
+def rosters_for(name: str) -> tuple[SignedRoster, ...]:
+    """Whose keys signed a conviction."""
+    return case(name).rosters if name in CASES else rosters_of(told_truly())
 
 
 def framings(messages: Sequence[CommittedLeaf], exhibits: Sequence[Exhibit], ks: Sequence[int]) -> list[Finding]:
@@ -215,7 +241,7 @@ def framings(messages: Sequence[CommittedLeaf], exhibits: Sequence[Exhibit], ks:
         found += [Conflict(one, other), CounterViolation(one, other)]
     for one_state, other_state in product(states, repeat=2):
         found += [MailboxFork((one_state, other_state), ()), MailboxRollback(one_state, other_state)]
-        found.append(StageEquivocation(one_state.head.head, other_state.head.head))
+        found.append(StageEquivocation(Signed(*one_state.head.head), Signed(*other_state.head.head)))
         found += _log_findings(one_state.head.log, other_state.head.log)
     for one_record, other_record in product(records, repeat=2):
         found += [MailboxFork((), (one_record, other_record)), HistoryViolation(one_record, None, other_record, ())]
@@ -234,6 +260,18 @@ def framings(messages: Sequence[CommittedLeaf], exhibits: Sequence[Exhibit], ks:
     ]
     manifests = [SignedManifest(*m.sequenced.manifest) for m in messages if m.sequenced]
     found += [ManifestEquivocation(*pair) for pair in product(manifests, repeat=2)]
+    statements = [Signed(*one) for one in (*manifests, *[exhibit.head.head for exhibit in exhibits])]
+    return found + _roster_findings([exhibit.log for exhibit in exhibits], statements)
+
+
+def _roster_findings(logs: Sequence[LogOpening], statements: Sequence[Signed]) -> list[Finding]:
+    found: list[Finding] = []
+    names = list(dict.fromkeys(EPOCH_RECORD.decode(log.record).roster_hash for log in logs))
+    for older, newer in product(names, repeat=2):
+        found += [RosterEquivocation(older, newer, log) for log in (None, *logs)]
+        for log in logs:
+            found += [PosthumousStatement(older, newer, statement, None, log) for statement in statements]
+            found += [PosthumousStatement(older, newer, None, other.note, log) for other in logs]
     return found
 
 

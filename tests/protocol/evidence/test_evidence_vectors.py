@@ -3,7 +3,7 @@
 import pytest
 
 from noise.protocol.errors import NoiseError
-from noise.protocol.evidence.proof import KINDS, verify_proof
+from noise.protocol.evidence.proof import KINDS, PROOF, verify_proof
 from tests.vectors import golden
 
 FAMILIES = sorted(path.name for path in golden.DIRECTORY.glob("evidence_*.json") if path.stem != "evidence_refused")
@@ -11,7 +11,7 @@ FAMILIES = sorted(path.name for path in golden.DIRECTORY.glob("evidence_*.json")
 
 def test_every_class_has_a_golden_proof() -> None:
     proofs = [proof for name in FAMILIES for proof in golden.read(name)["proofs"]]
-    assert {proof["kind"] for proof in proofs} == set(KINDS)
+    assert {PROOF.decode(bytes.fromhex(proof["encoded"])).kind for proof in proofs} == set(KINDS)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -19,7 +19,8 @@ def test_golden_proofs_convict(name: str) -> None:
     vectors = golden.read(name)
     for proof in vectors["proofs"]:
         verdict = verify_proof(bytes.fromhex(proof["encoded"]), [bytes.fromhex(vectors["origin"])])
-        assert (verdict.kind, verdict.accused, verdict.epoch) == (proof["kind"], proof["accused"], proof["epoch"])
+        found = (verdict.kind, verdict.accused, verdict.epoch, verdict.is_suspicion)
+        assert found == (proof["kind"], proof["accused"], proof["epoch"], proof["is_suspicion"])
 
 
 def test_golden_refusals_convict_nobody() -> None:

@@ -185,7 +185,7 @@ def test_a_message_that_is_not_what_its_envelope_says(field: str) -> None:
     assert hash_envelope(envelope) == bundle.env_hashes[0]
     lie = change_leaf(truth(0), **FIELDS[field])
     finding = with_envelope(bob_with(lie).delivered(3, 0), envelope)
-    convicts(honest(), finding, "outbox-0-0", LAST, f"its own envelope has another {field}")
+    convicts(honest(), finding, "provider", LAST, f"its own envelope has another {field}")
     sequenced = sequence(honest(), LAST, 0, [lie])
     convicts(honest(), finding._replace(message=sequenced), "inbox-0-0", LAST, field)
 
@@ -206,7 +206,7 @@ def test_a_message_that_is_not_of_its_bundle(name: str) -> None:
     changes, words = HEADERS[name]
     header = BUNDLE_HEADER.encode(BUNDLE_HEADER.decode(bundle_at(LAST, 0).body)._replace(**changes))
     lie = change_leaf(truth(0), bundle_hash=hash_bundle(header))
-    convicts(honest(), with_header(bob_with(lie).delivered(3, 0), header), "outbox-0-0", LAST, words)
+    convicts(honest(), with_header(bob_with(lie).delivered(3, 0), header), "provider", LAST, words)
     convicts(honest(), with_header(sequence(honest(), LAST, 0, [lie]), header), "inbox-0-0", LAST, words)
 
 
@@ -216,7 +216,7 @@ def test_a_message_whose_envelope_is_not_in_its_bundle() -> None:
     message = bob_with(truth(0), lie).delivered(3, 1)
     for places in ((), (1,), (0, 1)):
         finding = with_header(message, bundle.body, bundle, *places)
-        convicts(honest(), finding, "outbox-0-0", LAST, "another envelope with counter 5")
+        convicts(honest(), finding, "provider", LAST, "another envelope with counter 5")
     acquits(honest(), with_header(message, bundle.body, bundle, 0), "not shown")
     good = with_header(message, bundle.body, bundle)
     for changed in (
@@ -324,7 +324,7 @@ def test_a_message_for_others(name: str) -> None:
         above = [i for i in members.device_ids if i > mailbox]
         around = [*below[-1:], *above[:1]]
         finding = Misdelivery(leaf, tuple(recipient(members, i) for i in around))
-        convicts(honest(), finding, "outbox-0-0", LAST, f"not among its {len(names)} recipients")
+        convicts(honest(), finding, "provider", LAST, f"not among its {len(names)} recipients")
         for i in members.device_ids:
             if i not in around:
                 acquits(honest(), finding._replace(recipients=(recipient(members, i),)))
@@ -341,7 +341,7 @@ def test_the_misdelivered_stand_on_all_sides() -> None:
 
 def test_a_message_for_nobody() -> None:
     lie = change_leaf(truth(0), n_recipients=0)
-    convicts(honest(), Misdelivery(bob_with(lie).leaf(3, 0), ()), "outbox-0-0", LAST)
+    convicts(honest(), Misdelivery(bob_with(lie).leaf(3, 0), ()), "provider", LAST)
 
 
 def test_nobody_is_misdelivered_what_is_for_them() -> None:

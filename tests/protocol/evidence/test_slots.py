@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from noise.protocol.delta import SignedHead, SignedRoster
+from noise.protocol.delta import SignedRoster
+from noise.protocol.encoding import StructCodec
 from noise.protocol.errors import DecodeError
+from noise.protocol.evidence.proof import NotProven
 from noise.protocol.evidence.slots import ManifestEquivocation, StageEquivocation
 from noise.protocol.frames import SignedManifest
 from noise.protocol.identifiers import NO_EPOCH, Actor, Role
-from noise.protocol.signing import Signer
-from noise.protocol.statements import EPOCH_HEAD, Roster, hash_roster
+from noise.protocol.signing import Signed, Signer
+from noise.protocol.statements import EPOCH_HEAD, EPOCH_OPEN, MERGE_SHEET, ROUTE_SHEET, STATEMENTS, Roster, hash_roster
 from tests.protocol.evidence.exhibits import INBOX, Exhibit, Scribe, acquits, convicts, judge, manifest_of, tell
 from tests.protocol.story import BOB, LAST
 from tests.vectors.cast import LOG, OTHER_ORIGIN, ROOT, actor_key, make_roster, sign_roster, signer_of
@@ -31,10 +33,57 @@ def manifest(
     return manifest_of(honest().sequenced[LAST], epoch, signer, inbox, **changes)
 
 
-def head(signer: Signer | None = None, /, *, outbox: Actor = OUTBOX, **changes: Any) -> SignedHead:
+def head(signer: Signer | None = None, /, *, outbox: Actor = OUTBOX, **changes: Any) -> Signed:
     signed = Exhibit(honest(), BOB).head.head
     body = EPOCH_HEAD.decode(signed.body)._replace(actor=outbox.encode())._replace(**changes)
-    return SignedHead(*(signer or actor_key(outbox)).sign("head", body.origin, EPOCH_HEAD.encode(body)))
+    return (signer or actor_key(outbox)).sign("head", body.origin, EPOCH_HEAD.encode(body))
+
+
+STAGES: dict[Actor, tuple[StructCodec[Any], dict[str, Any]]] = {
+    Actor(Role.ROUTER, 0, 0): (ROUTE_SHEET, {"manifest_hash": bytes(32), "root": bytes(32), "lane": 7}),
+    Actor(Role.RECEIVER, 0, 0): (MERGE_SHEET, {"inputs": (), "n_mailboxes": 77, "root": bytes(32)}),
+    OUTBOX: (EPOCH_HEAD, {"map_root": bytes(32), "merge_sheet_hash": bytes(32)}),
+    Actor(Role.SEQUENCER, 0, 0): (EPOCH_OPEN, {"placement_count": 1, "handoffs_root": bytes(32)}),
+}
+
+
+def statement(actor: Actor, label: str = "", signer: Signer | None = None, /, **changes: Any) -> Signed:
+    """What a stage stated of the last epoch, with other fields."""
+    codec, _ = STAGES[actor]
+    true = head().body if actor == OUTBOX else honest().epochs[LAST].bodies[actor.encode()]
+    body = codec.encode(codec.decode(true)._replace(**changes))
+    return (signer or actor_key(actor)).sign(label or STATEMENTS[actor.role][0], honest().roster.origin, body)
+
+
+@pytest.mark.parametrize("actor", STAGES, ids=str)
+def test_two_statements_of_any_stage(actor: Actor) -> None:
+    for name, value in STAGES[actor][1].items():
+        finding = StageEquivocation(statement(actor), statement(actor, **{name: value}))
+        convicts(honest(), finding, str(actor), LAST, f"they differ in {name}")
+        convicts(honest(), StageEquivocation(*finding[::-1]), str(actor), LAST)
+
+
+@pytest.mark.parametrize("actor", STAGES, ids=str)
+def test_one_statement_of_a_stage_and_what_is_none(actor: Actor) -> None:
+    """Of another slot, by another key, or signed as what another stage signs."""
+    [(name, value), *_] = STAGES[actor][1].items()
+    lie = {name: value}
+    others = [statement(actor, "", actor_key(other), **lie) for other in (*STAGES, INBOX) if other != actor]
+    others += [statement(actor, label, **lie) for label, _ in STATEMENTS.values() if label != STATEMENTS[actor.role][0]]
+    others += [statement(actor, epoch=LAST - 1, **lie), statement(actor, incarnation=1, **lie)]
+    others += [statement(actor, origin=OTHER_ORIGIN, **lie), statement(actor)]
+    others += [statement(actor, actor=other.encode(), **lie) for other in (*STAGES, INBOX) if other != actor]
+    others.append(statement(actor, **lie)._replace(signature=statement(actor).signature))
+    for other in others:
+        acquits(honest(), StageEquivocation(statement(actor), other))
+        acquits(honest(), StageEquivocation(other, statement(actor)))
+
+
+def test_statements_of_two_stages_contradict_nothing() -> None:
+    for one in STAGES:
+        for other in STAGES:
+            with pytest.raises((DecodeError, NotProven)):
+                judge(honest(), StageEquivocation(statement(one), statement(other)))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +155,7 @@ HEADS = {
     "of another role": head(outbox=INBOX, map_count=9),
     "by a framer": head(signer_of("mallory"), map_count=9),
     "by the inbox": head(actor_key(INBOX), map_count=9),
-    "with a signature for something else": SignedHead(head(map_count=9).body, head().signature),
+    "with a signature for something else": Signed(head(map_count=9).body, head().signature),
 }
 
 
@@ -127,7 +176,7 @@ def test_statements_of_two_roles_are_not_each_others() -> None:
     with pytest.raises(DecodeError):
         judge(honest(), ManifestEquivocation(SignedManifest(*head()), SignedManifest(*head(map_count=9))))
     with pytest.raises(DecodeError):
-        judge(honest(), StageEquivocation(SignedHead(*manifest()), SignedHead(*manifest(n_messages=2))))
+        judge(honest(), StageEquivocation(Signed(*manifest()), Signed(*manifest(n_messages=2))))
 
 
 def rotated(key: str, incarnation: int, version: int = 2) -> tuple[Roster, Signer]:
@@ -180,7 +229,7 @@ def test_a_roster_that_a_framer_signed() -> None:
 
 def test_honest_statements_do_not_share_slots() -> None:
     manifests = [manifest_of(honest().sequenced[epoch], epoch) for epoch in range(LAST + 1)]
-    heads = [Exhibit(honest(), BOB, number).head.head for number in range(LAST + 1)]
+    heads = [Signed(*Exhibit(honest(), BOB, number).head.head) for number in range(LAST + 1)]
     for i in range(LAST + 1):
         for j in range(LAST + 1):
             acquits(honest(), ManifestEquivocation(manifests[i], manifests[j]))
