@@ -1,4 +1,4 @@
-"""Private keys in files, one key in one file for one role, and the high-water mark beside them.
+"""Private keys in files, one key in one file for one role, and the high-water mark beside the root key.
 
 Knows nothing of what the keys sign. Files are PKCS #8 PEM, readable by their owner only. The high-water mark says how
 far these keys have signed: state that is behind it is an old copy, and signing from it would contradict what is out.
@@ -40,17 +40,26 @@ class StateBehind(NoiseError):
 
 
 class KeyRing:
-    """The keys in a directory."""
+    """The keys of a provider: all in one directory, or those of each actor in a directory of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, actors: Path | None = None) -> None:
+        """`actors`: holds the directories of the actors, named after them; None: their keys lie in `directory` too."""
         self.directory = directory
+        self._actors = actors
+
+    def _path(self, name: str) -> Path:
+        """Of a key: `root`, or what `actor_key_name` makes."""
+        actor, dot, _ = name.partition(".")
+        home = self._actors / actor if self._actors and dot else self.directory
+        return home / f"{name}.pem"
 
     def create(self, name: str) -> Signer:
         """Make a new key; never overwrites one."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(name)
+        partial = path.with_suffix(".partial")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = Ed25519PrivateKey.generate()
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        path, partial = self.directory / f"{name}.pem", self.directory / f"{name}.partial"
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(pem)
             file.flush()
@@ -61,12 +70,12 @@ class KeyRing:
             raise NoiseError(f"{path} exists and is not overwritten", code="key-exists") from None
         finally:
             partial.unlink()
-        _sync_directory(self.directory)
+        _sync_directory(path.parent)
         return Signer(key.private_bytes_raw())
 
     def load(self, name: str) -> Signer:
         """Raises KeyMissing or KeyDamaged."""
-        path = self.directory / f"{name}.pem"
+        path = self._path(name)
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
         except FileNotFoundError:
@@ -92,7 +101,19 @@ class KeyRing:
             raise KeyDamaged(f"{path} does not hold the id that noise init printed: {error}") from None
 
     def exists(self, name: str) -> bool:
-        return (self.directory / f"{name}.pem").exists()
+        return self._path(name).exists()
+
+    def delete(self, name: str) -> bool:
+        """Whether there was such a key; afterwards there is none. Raises NoiseError when it cannot be deleted."""
+        path = self._path(name)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise NoiseError(f"{path} was revoked and cannot be deleted: {error.strerror}", code="key-kept") from None
+        _sync_directory(path.parent)
+        return True
 
 
 def actor_key_name(actor: Actor, incarnation: int) -> str:
@@ -140,7 +161,8 @@ class HighWater:
                 raise StateBehind(
                     f"the state ends before epoch {committed}, but these keys have signed up to epoch "
                     f"{max(known_sealed, known_committed)}: it is an old copy. Put the newest state back: "
-                    "signing from this one would prove the provider a liar"
+                    "signing from this one would prove the provider a liar. If there is none, the provider has come to "
+                    "its end, for nobody can sign its log again: its clients must move to a new one, with a new origin"
                 )
         except NoiseError:
             self.close()

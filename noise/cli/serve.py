@@ -18,7 +18,18 @@ from pathlib import Path
 
 import trio
 
-from noise.config import BIND, EPOCH_MS, HEARTBEAT_MS, IDLE_MS, MAILBOXES_MAX, ServeOptions, parse_bind
+from noise.cli.options import parse_id_option
+from noise.config import (
+    BIND,
+    CHALLENGE_EPOCHS,
+    CUSTODY_EPOCHS,
+    EPOCH_MS,
+    HEARTBEAT_MS,
+    IDLE_MS,
+    MAILBOXES_MAX,
+    ServeOptions,
+    parse_bind,
+)
 from noise.node import open_node, serve_node
 from noise.pipeline.topology import NAMES
 from noise.protocol.errors import NoiseError
@@ -50,12 +61,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="refuse messages that would make more mailboxes, of some 2 KiB memory each; default %(default)s",
     )
+    parser.add_argument(
+        "--auditor",
+        action="append",
+        type=parse_id_option,
+        default=[],
+        metavar="ID",
+        help="a key that noise audit --make-key made: its holder may see who received what, and no content; repeatable",
+    )
     for flag, what, at_first in (
         ("--epoch-ms", "shortest epoch under load", EPOCH_MS),
         ("--idle-ms", "longest epoch when idle", IDLE_MS),
         ("--heartbeat-ms", "longest silence towards a client", HEARTBEAT_MS),
     ):
         parser.add_argument(flag, type=int, metavar="MS", help=f"{what}; default: as before, {at_first} at first")
+    for flag, what, at_first in (
+        ("--custody-epochs", "for how many epochs actors can answer for what they did", CUSTODY_EPOCHS),
+        ("--challenge-epochs", "how many epochs they may take to answer a challenge", CHALLENGE_EPOCHS),
+    ):
+        parser.add_argument(flag, type=int, metavar="N", help=f"{what}; default: as before, {at_first} at first")
 
 
 def options_from(arguments: argparse.Namespace) -> ServeOptions:
@@ -73,6 +97,9 @@ def options_from(arguments: argparse.Namespace) -> ServeOptions:
         arguments.heartbeat_ms,
         tuple(arguments.public_host),
         arguments.mailboxes_max,
+        arguments.custody_epochs,
+        arguments.challenge_epochs,
+        auditors=tuple(arguments.auditor),
     )
 
 
