@@ -2,7 +2,7 @@
 
 Needs the file and the provider's origin (the 43 characters that noise init prints), from somebody whom you trust about
 the name and about nothing else. No network, no state, no clock. Exit status 0: convicted. 1: well-formed, and proves
-nothing. 2: not a proof file, or wrong usage.
+nothing. 2: not a proof file, or wrong usage. 3: an actor owes an answer, which is a suspicion and no lie.
 """
 
 import argparse
@@ -10,31 +10,17 @@ import json
 import sys
 from pathlib import Path
 
+from noise.cli.options import parse_id_option
+from noise.cli.verdict_text import describe_verdict
 from noise.protocol.errors import DecodeError
 from noise.protocol.evidence.proof import PROOF_BYTES_MAX, verify_proof
-from noise.protocol.evidence.verdict import PROVIDER, NotProven, Verdict
-from noise.protocol.identifiers import format_id, parse_id
-
-DEEDS = {
-    "ManifestEquivocation": "signed two versions of what it had accepted",
-    "StageEquivocation": "signed two versions of the state of its mailboxes",
-    "Omission": "withheld a message from one of its recipients",
-    "Conflict": "showed two different messages as the same one",
-    "AlteredMessage": "passed a message on that is not what its sender made",
-    "CounterViolation": "reordered or repeated a sender's messages",
-    "Misdelivery": "delivered a message to somebody to whom it was not addressed",
-    "MailboxFork": "told two histories of one mailbox",
-    "MailboxRollback": "took back what it had said of a mailbox",
-    "HistoryViolation": "told a history of a mailbox that contradicts itself",
-    "LogFork": "kept two different logs",
-    "InvalidRecord": "committed to an epoch that breaks the rules",
-}
-"""Each class of evidence in a person's words."""
+from noise.protocol.evidence.verdict import NotProven, Verdict
+from noise.protocol.identifiers import format_id
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="the proof")
-    parser.add_argument("--origin", type=_origin, required=True, help="the provider that it is about")
+    parser.add_argument("--origin", type=parse_id_option, required=True, help="the provider that it is about")
     parser.add_argument("--json", action="store_true", help="print one JSON object, always with the same members")
 
 
@@ -49,14 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _report(arguments, 2, "malformed", error.detail)
     except NotProven as error:
         return _report(arguments, 1, "not-proven", error.detail)
+    if verdict.is_suspicion:
+        return _report(arguments, 3, "unresponsive", verdict.detail, verdict)
     return _report(arguments, 0, "convicted", verdict.detail, verdict)
-
-
-def _origin(text: str) -> bytes:
-    try:
-        return parse_id(text)
-    except DecodeError as error:
-        raise argparse.ArgumentTypeError(error.detail) from None
 
 
 def _report(
@@ -77,8 +58,5 @@ def _report(
         words = {"not-proven": "NOT PROVEN", "malformed": "MALFORMED", "unreadable": "UNREADABLE"}[result]
         print(f"{words}: {detail}", file=sys.stderr)
     else:
-        by = "" if verdict.accused == PROVIDER else f" (its {verdict.accused})"
-        print(f"CONVICTED: provider {format_id(verdict.origin)}{by} {DEEDS[verdict.kind]}.")
-        print(f"{verdict.kind} in epoch {verdict.epoch}: {verdict.detail}.")
-        print("Its own signatures say both. No honest provider signs that.")
+        print("\n".join(describe_verdict(verdict)))
     return status

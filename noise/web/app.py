@@ -10,8 +10,10 @@ from quart_trio import QuartTrio
 from werkzeug.routing import MapAdapter
 
 from noise.protocol.limits import BUNDLE_BYTES_MAX
+from noise.web.audit import Audits
 from noise.web.bodies import BODIES_BYTES_MAX, JSON_FACTOR, BoundedExchange
 from noise.web.budget import Budget
+from noise.web.complaints import Complaints
 from noise.web.gateway import Gateway
 from noise.web.health import Health
 from noise.web.history import History
@@ -58,15 +60,17 @@ async def _add_headers(response: Response) -> Response:
 def create_app(gateway: Gateway, *, answer_s: float = ANSWER_S) -> HttpFace:
     """The HTTP face of an open provider. `answer_s`: how long a client waits for a receipt, in seconds."""
     app = HttpFace()
-    tokens = Tokens()
+    tokens, audit_tokens = Tokens(), Tokens()
     handle_errors(app)
     app.after_request(_add_headers)
     for face in (
         Submissions(gateway, answer_s),
-        Sessions(gateway, tokens),
+        Sessions(gateway, tokens, audit_tokens),
         Mailboxes(gateway, tokens),
+        Audits(gateway, audit_tokens),
         History(gateway),
         Prekeys(gateway),
+        Complaints(gateway, answer_s),
         Health(gateway),
     ):
         face.add_routes(app)

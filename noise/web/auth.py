@@ -6,10 +6,13 @@ signed by the device itself.
 
 from collections.abc import Container
 
+from quart import request
+
 from noise.protocol.encoding import Codec
-from noise.protocol.errors import SignatureError
+from noise.protocol.errors import DecodeError, SignatureError
 from noise.protocol.frames import AUTH_PROOF, AuthProof, SignedAuthProof
 from noise.protocol.identifiers import device_id_of
+from noise.protocol.json_text import parse_base64url
 from noise.protocol.signing import verify_strict
 
 _PROOF: Codec[AuthProof] = AUTH_PROOF
@@ -36,3 +39,15 @@ def check_auth(
         raise SignatureError("the proof names another device's key", code="wrong-key")
     verify_strict(proof.key, signed.signature, "auth", origin, signed.body)
     return proof.device_id
+
+
+def read_bearer() -> bytes:
+    """The token in the request's Authorization header, whatever it opens. Raises SignatureError."""
+    headers = request.headers.getlist("Authorization")
+    scheme, _, text = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise SignatureError("send the token as Authorization: Bearer", code="token-missing")
+    try:
+        return parse_base64url(text)
+    except DecodeError:
+        return b""

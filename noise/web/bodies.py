@@ -13,6 +13,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
 from werkzeug.exceptions import ServiceUnavailable
 
+from noise.protocol.evidence.proof import PROOF_BYTES_MAX
 from noise.protocol.limits import BUNDLE_BYTES_MAX, PREKEY_UPLOAD_BYTES_MAX
 from noise.web.budget import Budget
 from noise.web.negotiation import Form
@@ -20,10 +21,14 @@ from noise.web.problems import make_problem
 
 BUNDLES_PATH: Final = "/v1/bundles"
 PREKEYS_PATH: Final = "/v1/devices/self/prekeys"
+COMPLAINTS_PATH: Final = "/v1/complaints"
 JSON_FACTOR: Final = 4
 """A body's JSON, in bytes to those of its encoding: 2 at most as programs write it, and room for white space."""
 
-_BYTES_MAX_OF_PATH: Final = {BUNDLES_PATH: BUNDLE_BYTES_MAX, PREKEYS_PATH: PREKEY_UPLOAD_BYTES_MAX}
+_BYTES_MAX_OF_PATH: Final = {
+    BUNDLES_PATH: BUNDLE_BYTES_MAX,
+    PREKEYS_PATH: PREKEY_UPLOAD_BYTES_MAX,
+}
 
 BODY_BYTES_MAX: Final = 16_384
 """Any other request's: an AuthProof with its signature is 300 bytes, 800 as JSON."""
@@ -39,6 +44,8 @@ _BUSY: Final = "too many requests at once: send again later"
 
 def body_bytes_max(path: str, media_type: str) -> int:
     """The largest body that a request may have."""
+    if (path, media_type) == (COMPLAINTS_PATH, Form.BINARY.value):
+        return PROOF_BYTES_MAX  # a proof comes in no other form
     bytes_max = _BYTES_MAX_OF_PATH.get(path)
     if bytes_max is None:
         return BODY_BYTES_MAX

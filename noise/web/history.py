@@ -9,22 +9,18 @@ import trio
 from quart import Response
 from quart_trio import QuartTrio
 
-from noise.pipeline.batches import CommittedEpoch
+from noise.pipeline.epoch_pages import read_statements
 from noise.protocol.delta import (
     DELTA_SHARED,
     SIGNED_ROSTER,
     DeltaShared,
-    SignedHead,
     SignedRoster,
 )
 from noise.protocol.encoding import HASHES, Codec
 from noise.protocol.errors import Rejected
-from noise.protocol.frames import SignedManifest
-from noise.protocol.identifiers import Role
 from noise.protocol.json_text import parse_decimal
-from noise.protocol.log_pages import EPOCH_STATEMENTS, INCLUSION, ROSTERS, EpochStatements, Inclusion, SignedOpen
+from noise.protocol.log_pages import EPOCH_STATEMENTS, INCLUSION, ROSTERS, EpochStatements, Inclusion
 from noise.protocol.merkle import NodeSource, consistency_proof, inclusion_proof
-from noise.store.base import StatementRow, StoreCorrupt
 from noise.web.gateway import Gateway
 from noise.web.negotiation import Form, answer_encoded, answer_form
 from noise.web.query import read_query
@@ -60,7 +56,7 @@ class History:
     async def get_checkpoint(self) -> Response:
         """The newest committed checkpoint: a C2SP signed note."""
         read_query()
-        shared = _SHARED.decode(self._view().outboxes[0].shared)
+        shared = _SHARED.decode(self._gateway.view().outboxes[0].shared)
         return Response(shared.note, content_type="text/plain; charset=utf-8")
 
     async def get_roster(self) -> Response:
@@ -78,7 +74,7 @@ class History:
         numbers = read_query(old=None, new=None)
         form = answer_form(Form.JSON)
         old_size, new_size = numbers["old"], numbers["new"]
-        self._check_committed(new_size)
+        self._gateway.check_committed(new_size)
         if old_size > new_size:
             raise Rejected("no log shrinks: old is larger than new", code="bad-query")
         async with self._proving:
@@ -91,7 +87,7 @@ class History:
         numbers = read_query(epoch=None, size=None)
         form = answer_form(Form.JSON)
         epoch, size = numbers["epoch"], numbers["size"]
-        self._check_committed(size)
+        self._gateway.check_committed(size)
         if epoch >= size:
             raise Rejected("no log of this size has this epoch", code="bad-query")
         async with self._proving:
@@ -104,36 +100,9 @@ class History:
         read_query()
         form = answer_form(Form.JSON)
         number = parse_decimal(epoch)
-        self._check_committed(number + 1)
-        row = await self._gateway.store.epoch_row(number)
-        statements = await self._gateway.store.statements(number)
-        opened = _signed_by(Role.SEQUENCER, statements)
-        if row is None or len(opened) != 1:
-            raise StoreCorrupt(f"epoch {number} lacks its record or statements: run noise fsck")
-        try:
-            note = row.checkpoint.decode("utf-8")
-        except UnicodeDecodeError:
-            raise StoreCorrupt(f"the checkpoint of epoch {number} is damaged: run noise fsck") from None
-        found = EpochStatements(
-            row.record,
-            note,
-            tuple(SignedManifest(*signed) for signed in _signed_by(Role.INBOX, statements)),
-            tuple(SignedHead(*signed) for signed in _signed_by(Role.OUTBOX, statements)),
-            SignedOpen(*opened[0]),
-        )
+        self._gateway.check_committed(number + 1)
+        found = await read_statements(self._gateway.store, number)
         return await _answer_for_ever(_EPOCH_STATEMENTS, _EPOCH_STATEMENTS.encode(found), form)
-
-    def _view(self) -> CommittedEpoch:
-        """What clients may see. Raises Rejected."""
-        view = self._gateway.pipeline.fanout.view
-        if view is None:
-            raise Rejected("starting: no epoch is committed yet", code="unavailable")
-        return view
-
-    def _check_committed(self, size: int) -> None:
-        """Raises Rejected for a log size that is not committed yet, though the log in memory may have it already."""
-        if size > self._view().epoch + 1:
-            raise Rejected("the log has not grown to this size yet", code="not-committed")
 
     async def _nodes_around(self, *indexes: int) -> NodeSource:
         """The log's nodes, those below a block as far as they lie in the blocks around these leaves.
@@ -146,10 +115,6 @@ class History:
         while not all(log.has(index) for index in wanted):
             await log.prepare(self._gateway.store, *wanted)
         return log.node
-
-
-def _signed_by(role: Role, statements: list[StatementRow]) -> list[tuple[bytes, bytes]]:
-    return [(row.body, row.signature) for row in statements if row.actor[0] == role]
 
 
 async def _answer_for_ever(codec: Codec[Any], encoded: bytes, form: Form) -> Response:

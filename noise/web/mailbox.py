@@ -3,13 +3,12 @@
 Must not know: how pages are made or what they prove; how tokens are earned.
 """
 
-from quart import Response, request
+from quart import Response
 from quart_trio import QuartTrio
 
 from noise.protocol.delta import DELTA, RecipientLists
-from noise.protocol.errors import DecodeError, SignatureError
 from noise.protocol.frames import DELTA_PREFIX, START, Cursor
-from noise.protocol.json_text import parse_base64url
+from noise.web.auth import read_bearer
 from noise.web.gateway import Gateway
 from noise.web.negotiation import Form, answer_encoded, answer_form
 from noise.web.query import read_query
@@ -42,21 +41,9 @@ class Mailboxes:
         """The delta after the cursor in the query. `Noise-More: 1`: the next page is there already."""
         cursor = Cursor(**read_query(**START._asdict()))
         form = answer_form(Form.BINARY)
-        reader = PageReader(self._device_id(), cursor)
+        reader = PageReader(self._tokens.device_of(read_bearer(), self._gateway.time_ms()), cursor)
         frame = await self._gateway.pipeline.fanout.catch_up(reader)
         response = await answer_encoded(DELTA, frame[len(DELTA_PREFIX) :], form)
         if reader.cursor.hist_next < reader.cursor.hist_size:
             response.headers["Noise-More"] = "1"
         return response
-
-    def _device_id(self) -> bytes:
-        """Whose mailbox the request's token opens. Raises SignatureError."""
-        headers = request.headers.getlist("Authorization")
-        scheme, _, text = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
-        if scheme.lower() != "bearer":
-            raise SignatureError("send the token as Authorization: Bearer", code="token-missing")
-        try:
-            token = parse_base64url(text)
-        except DecodeError:
-            token = b""
-        return self._tokens.device_of(token, self._gateway.time_ms())

@@ -1,4 +1,4 @@
-"""Hands out challenges, and for a device's proof over one of them a token to read its own mailbox with.
+"""Hands out challenges, and for a device's proof over one of them a token: to read its own mailbox, or to audit.
 
 Must not know: what a token opens.
 """
@@ -9,9 +9,11 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from noise.protocol.encoding import Codec
+from noise.protocol.errors import SignatureError
 from noise.protocol.frames import (
     AUTH_PROOF,
     CHALLENGE,
+    PURPOSE_AUDIT,
     PURPOSE_SESSION,
     SESSION,
     SIGNED_AUTH_PROOF,
@@ -34,12 +36,12 @@ _PROOF: Codec[AuthProof] = AUTH_PROOF
 
 
 class Sessions:
-    """Challenges of its own; the tokens are shared with whoever reads by them."""
+    """Challenges of its own; the tokens are shared with whoever reads by them, and serve there only."""
 
-    def __init__(self, gateway: Gateway, tokens: Tokens) -> None:
+    def __init__(self, gateway: Gateway, tokens: Tokens, audit_tokens: Tokens) -> None:
         self._gateway = gateway
         self._challenges = Challenges()
-        self._tokens = tokens
+        self._tokens = {PURPOSE_SESSION: tokens, PURPOSE_AUDIT: audit_tokens}
 
     def add_routes(self, app: QuartTrio) -> None:
         app.add_url_rule("/v1/challenges", view_func=self.post_challenge, methods=["POST"])
@@ -54,20 +56,25 @@ class Sessions:
         return await answer_encoded(_CHALLENGE, _CHALLENGE.encode(challenge), form, HTTPStatus.CREATED)
 
     async def post_session(self) -> Response:
-        """201 and a token, for a proof whose audience is one of our hosts. Spends the challenge in any case."""
+        """201 and a token of the proof's purpose, if its audience is one of our hosts.
+
+        Spends the challenge in any case.
+        """
         read_query()
         form = answer_form(body_form())
         signed = _SIGNED.decode(await read_encoded(_SIGNED))
-        nonce = _PROOF.decode(signed.body).nonce
+        proof = _PROOF.decode(signed.body)
         now_ms = self._gateway.time_ms()
-        self._challenges.spend(nonce, now_ms)
+        self._challenges.spend(proof.nonce, now_ms)
         device_id = check_auth(
             signed,
             origin=self._gateway.origin,
-            nonce=nonce,
+            nonce=proof.nonce,
             audiences=self._gateway.audiences(request.headers.get("Host", "")),
-            purpose=PURPOSE_SESSION,
+            purpose=proof.purpose if proof.purpose in self._tokens else PURPOSE_SESSION,
             now_ms=now_ms,
         )
-        session = Session(self._tokens.issue(device_id, now_ms), TOKEN_MS)
+        if proof.purpose == PURPOSE_AUDIT and device_id not in self._gateway.auditors:
+            raise SignatureError("the operator has not named this key as an auditor's", code="not-an-auditor")
+        session = Session(self._tokens[proof.purpose].issue(device_id, now_ms), TOKEN_MS)
         return await answer_encoded(_SESSION, _SESSION.encode(session), form, HTTPStatus.CREATED)

@@ -24,9 +24,11 @@ from noise.protocol.statements import (
     EPOCH_OPEN,
     EPOCH_RECORD,
     MANIFEST,
+    MERGE_SHEET,
+    ROUTE_SHEET,
+    STATEMENTS,
     Roster,
     check_successor,
-    hash_head,
     hash_manifest,
     hash_open,
     hash_roster,
@@ -99,10 +101,13 @@ def audit(shown: EpochStatements, roster: Roster) -> None:
         verify_statement(Signed(*manifest), "manifest", roster, parse_actor(said.actor), said.incarnation)
         leaves.append((said.actor, hash_manifest(manifest.body)))
         n_messages += said.n_messages
-    for head in shown.heads:
-        stated = EPOCH_HEAD.decode(head.body)
-        verify_statement(Signed(*head), "head", roster, parse_actor(stated.actor), stated.incarnation)
-        leaves.append((stated.actor, hash_head(head.body)))
+    for shown_ones, codec in ((shown.routes, ROUTE_SHEET), (shown.merges, MERGE_SHEET), (shown.heads, EPOCH_HEAD)):
+        for signed in shown_ones:
+            stated = codec.decode(signed.body)
+            actor = parse_actor(stated.actor)
+            label, body_hash = STATEMENTS[actor.role]
+            verify_statement(Signed(*signed), label, roster, actor, stated.incarnation)
+            leaves.append((stated.actor, body_hash(signed.body)))
     opened = EPOCH_OPEN.decode(shown.opened.body)
     verify_statement(Signed(*shown.opened), "open", roster, parse_actor(opened.actor), opened.incarnation)
     leaves.append((opened.actor, hash_open(shown.opened.body)))

@@ -13,6 +13,7 @@ from noise.protocol.encoding import Codec
 from noise.protocol.envelope import BUNDLE_WIRE, BundleWire
 from noise.protocol.errors import DecodeError
 from noise.protocol.frames import SIGNED_AUTH_PROOF, SignedAuthProof
+from noise.protocol.identifiers import format_id
 from noise.protocol.json_text import Json, encode_json, parse_json
 from tests.provider import Device
 from tests.web.face import JSON, OCTETS, Face, open_face, problem_code, request_bytes
@@ -32,6 +33,11 @@ PATHS = (
     "/v1/log/consistency",
     "/v1/log/inclusion",
     "/v1/log/records/0",
+    "/v1/complaints",
+    f"/v1/complaints/{format_id(bytes(32))}/challenges",
+    f"/v1/custody/{format_id(bytes(32))}/inbox-0-0",
+    f"/v1/challenges/{format_id(bytes(32))}",
+    f"/v1/complaints/{format_id(bytes(32))}/challenges/{format_id(bytes(32))}",
     "/v1/push",
     "/healthz",
     "/readyz",
@@ -45,6 +51,9 @@ paths = st.one_of(
     st.builds("{}{}".format, st.sampled_from(PATHS), in_target),
     st.builds("/{}".format, in_target),
     st.builds("/v1/log/records/{}".format, in_target),
+    st.builds("/v1/custody/{}/{}".format, in_target, in_target),
+    st.builds("/v1/challenges/{}".format, in_target),
+    st.builds("/v1/complaints/{}/challenges/{}".format, in_target, in_target),
 )
 numbers = st.one_of(st.integers(0, 5), st.integers(0, 2**70)).map(str) | in_target
 names = st.sampled_from(["old", "new", "epoch", "size", "log_size", "hist_size", "hist_next", "last_epoch"]) | in_target

@@ -12,7 +12,7 @@ from noise.protocol.errors import NoiseError, Rejected
 from noise.store.base import StoreCorrupt, StoreFailed
 from noise.web import problems
 from noise.web.app import create_app
-from noise.web.bodies import PREKEYS_PATH
+from noise.web.bodies import COMPLAINTS_PATH, PREKEYS_PATH
 from noise.web.problems import STATUS_OF_CODE, make_problem, problem_of
 from tests.provider import Device, running_provider
 from tests.web.face import HOST, OCTETS, Face, open_face, problem_code, request_bytes
@@ -22,9 +22,10 @@ NOISE = Path(problems.__file__).parent.parent
 REACHABLE = [
     *(f"protocol/{name}.py" for name in ("encoding", "envelope", "json_text", "merkle", "prekeys", "signing")),
     *(f"pipeline/{name}.py" for name in ("assembly", "catchup", "epoch_log", "fanout", "inbox", "reissue", "slots")),
-    "store/base.py",
+    *(f"pipeline/{name}.py" for name in ("challenges", "custody", "log_openings")),
+    *("protocol/evidence/verdict.py", "store/base.py"),
     *(f"web/{name}.py" for name in ("auth", "history", "health", "mailbox", "negotiation", "prekeys", "query")),
-    *(f"web/{name}.py" for name in ("sessions", "submit", "tokens")),
+    *(f"web/{name}.py" for name in ("complaints", "sessions", "submit", "tokens")),
 ]
 """The files whose refusals a handler can pass on."""
 
@@ -35,9 +36,11 @@ def codes_in(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.keyword) and node.arg == "code":
             found |= {leaf.value for leaf in ast.walk(node.value) if isinstance(leaf, ast.Constant)}
-        elif isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "default_code" for t in node.targets):
-            assert isinstance(node.value, ast.Constant)
-            found.add(node.value.value)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(getattr(target, "id", "") == "default_code" for target in targets):
+                assert isinstance(node.value, ast.Constant)
+                found.add(node.value.value)
     return {code for code in found if isinstance(code, str)}
 
 
@@ -97,10 +100,24 @@ async def test_there_are_no_other_routes(tmp_path: Path) -> None:
                 (rule.rule, *sorted(rule.methods or ())) for rule in create_app(provider.gateway).url_map.iter_rules()
             }
         posts = {(path, "POST") for path in ("/v1/bundles", "/v1/challenges", "/v1/sessions", PREKEYS_PATH)}
-        paths = ("/v1/mailbox", "/v1/checkpoint", "/v1/roster", "/v1/rosters", "/healthz", "/readyz")
+        posts |= {(path, "POST") for path in (COMPLAINTS_PATH, COMPLAINTS_PATH + "/<complaint>/challenges")}
+        paths = (
+            "/v1/mailbox",
+            "/v1/audit/<epoch>",
+            "/v1/checkpoint",
+            "/v1/roster",
+            "/v1/rosters",
+            "/healthz",
+            "/readyz",
+        )
         logs = ("/v1/log/consistency", "/v1/log/inclusion", "/v1/log/records/<epoch>")
         devices = ("/v1/devices/<device>/prekey", "/v1/devices/<device>/prekeys")
-        assert rules == posts | {(path, "GET", "HEAD") for path in (*paths, *logs, *devices)}
+        custody = (
+            "/v1/custody/<complaint>/<actor>",
+            "/v1/challenges/<challenge>",
+            COMPLAINTS_PATH + "/<complaint>/challenges/<challenge>",
+        )
+        assert rules == posts | {(path, "GET", "HEAD") for path in (*paths, *logs, *devices, *custody)}
 
 
 async def test_framework_refuses_in_the_same_form(tmp_path: Path) -> None:
