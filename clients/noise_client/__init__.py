@@ -4,6 +4,7 @@ Its front door is `open_client`. Knows nothing of the server: of noise it import
 """
 
 from noise.protocol.errors import NoiseError, ProviderMisbehaved, Rejected
+from noise.protocol.evidence.blame import Blame
 from noise_client.client import Client, open_client
 from noise_client.device import Device, create_device
 from noise_client.errors import ClientClosed, DeadlineExceeded, LinkError, TrustStoreError
@@ -18,6 +19,7 @@ from noise_client.trust_store_sqlite import SqliteTrustStore, create_device_file
 from noise_client.verdicts import Judgement, Reason, Verdict
 
 __all__ = [
+    "Blame",
     "Client",
     "ClientClosed",
     "ClientState",

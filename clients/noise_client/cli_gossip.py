@@ -49,7 +49,8 @@ example:
 """
 
 PROOFS = """\
-Write every proof of misbehaviour that a device keeps into files beside it, and print their names.
+Write every proof of misbehaviour that a device keeps into files beside it, and print their names: also those that name
+one actor of the provider, once its actors were asked, and files about actors that did not answer, which prove no lie.
 """
 
 

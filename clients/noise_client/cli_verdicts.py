@@ -10,9 +10,11 @@ from pathlib import Path
 
 from noise.protocol.errors import NoiseError
 from noise.protocol.evidence.proof import PROOF, verify_proof
+from noise.protocol.evidence.verdict import PROVIDER
 from noise.protocol.identifiers import format_id
 from noise_client.evidence_store import KeptProof
-from noise_client.verdicts import Judgement, Verdict
+from noise_client.proof_book import UNRESPONSIVE
+from noise_client.verdicts import Judgement, Reason, Verdict
 
 _MEANINGS = {
     Verdict.OK: "everything that was compared agrees",
@@ -23,22 +25,29 @@ _MEANINGS = {
 
 
 def describe(judgement: Judgement) -> str:
-    """For a person, in one line."""
+    """For a person, in one line. Which actors are convicted comes first, once that is known."""
     reasons = "; ".join(f"{reason.detail} [{reason.code}]" for reason in judgement.reasons)
-    return f"the provider is {judgement.verdict.name}: {reasons or _MEANINGS[judgement.verdict]}"
+    liars = ", ".join(sorted({reason.accused for reason in judgement.reasons if is_named(reason)}))
+    by = f" by {liars}" if liars else ""
+    return f"the provider is {judgement.verdict.name}{by}: {reasons or _MEANINGS[judgement.verdict]}"
+
+
+def is_named(reason: Reason) -> bool:
+    """Whether it convicts one actor of the provider."""
+    return reason.accused not in {"", PROVIDER} and reason.code != UNRESPONSIVE
 
 
 def judgement_json(judgement: Judgement) -> dict[str, object]:
     """As one JSON line has it."""
     return {
         "verdict": judgement.verdict.value,
-        "reasons": [{"code": reason.code, "detail": reason.detail} for reason in judgement.reasons],
+        "reasons": [reason._asdict() for reason in judgement.reasons],
     }
 
 
 class ProofFiles:
     """Writes proofs beside a device file, each once: `FILE.CLASS-EPOCH.proof`; or, where that is another proof's file,
-    `FILE.CLASS-EPOCH.ACCUSED.proof`."""
+    `FILE.CLASS-EPOCH.ACCUSED.proof`. What is no proof of a lie ends with `.suspicion`."""
 
     def __init__(self, device: str, command: str) -> None:
         self._device = device
@@ -59,12 +68,17 @@ class ProofFiles:
             with suppress(NoiseError):
                 origin = PROOF.decode(kept.proof).origin
                 verdict = verify_proof(kept.proof, [origin])
-                stem = f"{self._device}.{verdict.kind}-{verdict.epoch}"
-                path = Path(f"{stem}.proof")
+                stem, end = f"{self._device}.{verdict.kind}-{verdict.epoch}", "proof"
+                said = f"PROOF of {verdict.kind} in epoch {verdict.epoch}"
+                if verdict.is_suspicion:
+                    end, said = "suspicion", f"SUSPICION, no proof: {verdict.detail}"
+                elif verdict.accused != PROVIDER:
+                    said += f" by {verdict.accused}"
+                path = Path(f"{stem}.{end}")
                 if path.exists() and path.read_bytes() != kept.proof:
-                    path = Path(f"{stem}.{verdict.accused}.proof")
+                    path = Path(f"{stem}.{verdict.accused}.{end}")
                 path.write_bytes(kept.proof)
                 paths.append(path)
-                self.say(f"PROOF of {verdict.kind} in epoch {verdict.epoch}: {path}")
+                self.say(f"{said}: {path}")
                 self.say(f"for anybody: noise verify {path} --origin {format_id(origin)}")
         return paths

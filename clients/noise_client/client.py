@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from noise.protocol.errors import NoiseError, ProviderMisbehaved
+from noise.protocol.evidence.blame import Blame
 from noise.protocol.evidence.material import EvidenceUnavailable
 from noise.protocol.evidence.testimony import TESTIMONY, testify
 from noise.protocol.identifiers import parse_id, parse_seq
@@ -185,6 +186,17 @@ class Client:
     async def proofs(self) -> list[KeptProof]:
         """Proofs of misbehaviour, each a file that `noise verify` convicts by: ours, and those that peers brought."""
         return await self._calls.run(self._store.proofs)
+
+    async def complain(self, proof: bytes, *, deadline_s: float = 60.0) -> Blame:
+        """Send the provider a proof that convicts it, and ask all actors who had to do with it: which of them lied.
+
+        Of kind "Unresponsive": an actor does not say, and was challenged in the provider's log; complain again after
+        its deadline. What names an actor is kept among `proofs`, and peers are told. Unless Settings say otherwise,
+        the client complains by itself. Raises DecodeError or NotProven for what convicts nobody; LinkError or Rejected
+        when the provider does not take it.
+        """
+        with deadline(deadline_s, "the provider's actors did not answer"):
+            return await self._watching.complaining.complain(proof)
 
     async def serve_gossip(self, host: str, port: int = 0, *, ssl_context: ssl.SSLContext | None = None) -> int:
         """Let peers dial us, for as long as the client is open; the port. `ssl_context`: to serve wss.

@@ -68,6 +68,7 @@ class LogWatch:
         self._origin = origin
         self._trusted: Trusted = NOTHING
         self._later: OrderedDict[bytes, CompactCheckpoint] = OrderedDict()
+        self._unverified: OrderedDict[bytes, CompactCheckpoint] = OrderedDict()
         self._agreed: OrderedDict[bytes, int] = OrderedDict()
         self._kept: dict[bool, dict[int, LogOpening]] = {False: {}, True: {}}
         for note in store.notes():
@@ -92,8 +93,11 @@ class LogWatch:
     def ready(self) -> list[tuple[bytes, CompactCheckpoint]]:
         """Checkpoints of peers that can be compared by now."""
         size = self._trusted.log.size
-        ready = [peer for peer, checkpoint in self._later.items() if checkpoint.size <= size]
-        return [(peer, self._later.pop(peer)) for peer in ready]
+        ready: list[tuple[bytes, CompactCheckpoint]] = []
+        for waiting in (self._later, self._unverified):
+            peers = [peer for peer, checkpoint in waiting.items() if checkpoint.size <= size]
+            ready += [(peer, waiting.pop(peer)) for peer in peers]
+        return ready
 
     def compact_note(self) -> CompactCheckpoint | None:
         """Our last checkpoint, for a view."""
@@ -126,10 +130,18 @@ class LogWatch:
     def hear(self, peer: bytes, checkpoint: CompactCheckpoint) -> LogLookup | bytes | None:
         """A peer's checkpoint: what to ask the provider, or a proof that there are two logs, or nothing.
 
-        Raises NoiseError for what no log key that we know has signed.
+        One of a log key that we cannot know waits until we must know it, or says nothing. Raises NoiseError for what no
+        log key has signed.
         """
-        note = self._expand(checkpoint)
         size = self._trusted.log.size
+        try:
+            note = self._expand(checkpoint)
+        except NoiseError:
+            if checkpoint.size > size:
+                _remember(self._unverified, peer, self._unverified.get(peer, checkpoint))
+            elif not self._is_before_rosters(checkpoint.size):
+                raise
+            return None
         for opening in self.openings():
             ours = parse_checkpoint(opening.note)[0]
             if ours.size == checkpoint.size:
@@ -193,6 +205,11 @@ class LogWatch:
     def _accuse(self, ours: LogOpening, theirs: LogOpening | bytes) -> bytes | None:
         rosters = [SignedRoster(*signed) for signed in self._trusted.rosters]
         return accuse_logs(self._origin, rosters, ours, theirs)
+
+    def _is_before_rosters(self, size: int) -> bool:
+        """Whether a log of this size ended before the first epoch of which we know the roster."""
+        rosters = self._trusted.rosters
+        return not rosters or size <= ROSTER.decode(rosters[0].body).valid_from_epoch
 
     def _expand(self, checkpoint: CompactCheckpoint) -> bytes:
         """The note, signed by a log key that we know. Raises NoiseError."""

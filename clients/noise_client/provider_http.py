@@ -1,4 +1,4 @@
-"""What the SDK asks of a provider over HTTP: prekeys, pieces of the public log, and our own past.
+"""What the SDK asks of a provider over HTTP: prekeys, pieces of the public log, our own past, and who lied.
 
 Knows nothing of trust: every answer is checked by whoever asked for it. The only file that imports httpx.
 """
@@ -11,14 +11,24 @@ from typing import Any, TypeVar
 import httpx
 import trio
 
-from noise.protocol.delta import DELTA, Delta
+from noise.protocol.challenges import SIGNED_CHALLENGE_RECEIPT, SignedChallengeReceipt
+from noise.protocol.complaints import (
+    CHALLENGE_STATUS,
+    COMPLAINT_ANSWER,
+    CUSTODY_ANSWERS,
+    ChallengeStatus,
+    ComplaintAnswer,
+)
+from noise.protocol.delta import DELTA, Delta, SignedRoster
 from noise.protocol.encoding import HASHES, Codec
 from noise.protocol.errors import DecodeError, Rejected
+from noise.protocol.evidence.proof import PROOF_BYTES_MAX
+from noise.protocol.evidence.stage_views import CustodyAnswer
 from noise.protocol.frames import CHALLENGE, SESSION, SIGNED_AUTH_PROOF, ChallengeFrame, Cursor, SignedAuthProof
 from noise.protocol.identifiers import format_id
 from noise.protocol.json_text import base64url, parse_json
 from noise.protocol.limits import FRAME_BYTES_MAX
-from noise.protocol.log_pages import EPOCH_STATEMENTS, INCLUSION, EpochStatements, Inclusion
+from noise.protocol.log_pages import EPOCH_STATEMENTS, INCLUSION, ROSTERS, EpochStatements, Inclusion
 from noise.protocol.prekeys import PREKEY_COUNT, PREKEY_OFFER, PREKEY_UPLOAD, PrekeyCount, PrekeyOffer, PrekeyUpload
 from noise_client.errors import LinkError
 from noise_client.link import Address
@@ -80,8 +90,37 @@ class ProviderHttp:
         authorization = {"Authorization": f"Bearer {base64url(token)}"}
         return await self._ask("GET", f"/v1/mailbox?{query}", DELTA, None, authorization)
 
+    async def rosters(self) -> tuple[SignedRoster, ...]:
+        """All that the provider ever had, in order, as it says."""
+        return await self._ask("GET", "/v1/rosters", ROSTERS)
+
+    async def complain(self, proof: bytes) -> ComplaintAnswer:
+        """Show the provider what convicts it; what its actors may be asked then."""
+        return await self._ask("POST", "/v1/complaints", COMPLAINT_ANSWER, proof, bytes_max=PROOF_BYTES_MAX)
+
+    async def custody(self, complaint_id: bytes, actor: str) -> tuple[CustodyAnswer, ...]:
+        """What an actor, by its name, shows of what a complaint is about."""
+        path = f"/v1/custody/{format_id(complaint_id)}/{actor}"
+        return await self._ask("GET", path, CUSTODY_ANSWERS, bytes_max=PROOF_BYTES_MAX)
+
+    async def open_challenge(self, complaint_id: bytes, challenge: bytes) -> SignedChallengeReceipt:
+        """Ask an actor in the log, by an encoded Challenge; the promise that the question is there."""
+        path = f"/v1/complaints/{format_id(complaint_id)}/challenges"
+        return await self._ask("POST", path, SIGNED_CHALLENGE_RECEIPT, challenge)
+
+    async def challenge_status(self, complaint_id: bytes, challenge_hash: bytes) -> ChallengeStatus:
+        """What the newest record says of a challenge, and what was answered if the complaint is about that."""
+        path = f"/v1/complaints/{format_id(complaint_id)}/challenges/{format_id(challenge_hash)}"
+        return await self._ask("GET", path, CHALLENGE_STATUS, bytes_max=PROOF_BYTES_MAX)
+
     async def _ask(
-        self, method: str, path: str, codec: Codec[T], body: bytes | None = None, more: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        codec: Codec[T],
+        body: bytes | None = None,
+        more: dict[str, str] | None = None,
+        bytes_max: int = _ANSWER_BYTES_MAX,
     ) -> T:
         headers = {"Accept": _BINARY} | ({"Content-Type": _BINARY} if body is not None else {}) | (more or {})
         try:
@@ -90,7 +129,7 @@ class ProviderHttp:
                     data = b""
                     async for chunk in response.aiter_raw():
                         data += chunk
-                        if len(data) > _ANSWER_BYTES_MAX:
+                        if len(data) > bytes_max:
                             raise LinkError("the provider's answer has no end", code="bad-answer")
         except trio.TooSlowError:
             raise LinkError(f"no whole answer to {method} {path} in time", code="unreachable") from None

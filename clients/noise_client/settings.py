@@ -60,6 +60,10 @@ class Settings(NamedTuple):
     """Without a newer verified epoch for so long, the verdict is stale; never less than two of the provider's own
     heartbeats and idle intervals together."""
 
+    complains: bool = True
+    """Whether a provider that is convicted is sent the proof, and its actors are asked which of them lied. False: only
+    when the application says so."""
+
     retention: Policy = DEFAULT_POLICY
     """How long the provider's word is kept, for evidence."""
 

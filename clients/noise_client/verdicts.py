@@ -20,10 +20,14 @@ class Verdict(Enum):
 
 
 class Reason(NamedTuple):
-    """`code`: stable. `detail`: for a person."""
+    """`code`: stable. `detail`: for a person.
+
+    `accused`: "provider", or the one actor of it that the reason is about; empty: nobody is named.
+    """
 
     code: str
     detail: str
+    accused: str = ""
 
 
 class Judgement(NamedTuple):

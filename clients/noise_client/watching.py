@@ -1,4 +1,4 @@
-"""What a client does about its provider besides sending and receiving: keys to seal with, gossip, and a verdict.
+"""What a client does about its provider besides sending and receiving: keys to seal with, gossip, verdict, complaints.
 
 Knows nothing of the connection to the provider. The thinking is `noise_client.witness`; here are the tasks around it.
 """
@@ -18,6 +18,7 @@ from noise.protocol.trust import Trusted
 from noise_client import gossip_link
 from noise_client.backoff import Backoff
 from noise_client.changed import Changed
+from noise_client.complaining import Complaining
 from noise_client.courier import Courier
 from noise_client.device import Device
 from noise_client.errors import LinkError
@@ -47,6 +48,9 @@ class Watching:
         self.keys = OwnPrekeys(device, store, calls)
         self.sealer = Sealer(device, store, self.keys, self.http, self._gossip_for)
         self.courier = Courier(calls, self._get_witness, self._send_in_band if settings.seal else None, self.publish)
+        self.complaining = Complaining(
+            calls, self._get_witness, self.http, self.courier.changed, self.note_change, settings.backoff_first_s
+        )
         self._device = device
         self._store = store
         self._calls = calls
@@ -127,6 +131,8 @@ class Watching:
             self._is_running.notify()
             nursery.start_soon(self.courier.run, http)
             nursery.start_soon(self.courier.run_links)
+            if self._settings.complains:
+                nursery.start_soon(self.complaining.run)
 
     async def run_connected(self) -> None:
         """While the client has not failed: keep the provider supplied with keys, and notice when it is stale."""

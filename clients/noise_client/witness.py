@@ -16,6 +16,7 @@ from noise.protocol.evidence.material import EvidenceUnavailable, Material
 from noise.protocol.evidence.openings import LOG_OPENING, LogOpening
 from noise.protocol.evidence.testimony import TESTIMONY, Testimony, accuse_message, testify
 from noise.protocol.evidence.verdict import NotProven
+from noise.protocol.evidence.verdict import Verdict as ProofVerdict
 from noise.protocol.exported_view import ExportedView, open_view, sign_view
 from noise.protocol.frames import Receipt
 from noise.protocol.gossip import (
@@ -37,6 +38,7 @@ from noise.protocol.gossip import (
 from noise.protocol.identifiers import NO_EPOCH, format_id, parse_seq
 from noise.protocol.log_pages import EpochStatements, Inclusion
 from noise.protocol.trust import Trusted
+from noise_client.allowance import Allowance
 from noise_client.device import Device
 from noise_client.evidence_store import Gained
 from noise_client.exporting import compare_section, exported_checkpoints, exported_section
@@ -55,6 +57,7 @@ LOG_BEHIND = "log-behind"
 
 _OUTGOING_MAX = 1024
 _ANSWERS_PER_MINUTE_MAX = 256
+_USELESS_PER_MINUTE_MAX = 8
 _ANSWERED_MAX = 1024
 _TOLD_MAX = 64
 _RETOLD_MAX = 4
@@ -87,8 +90,8 @@ class Witness:
         self._pairs = PairWatch(store, device_id, origin, self.testify, time_ms)
         self._outgoing: list[tuple[bytes, GossipFrame]] = []
         self._lookups: list[Lookup] = []
-        self._answers: dict[bytes, int] = {}
-        self._answers_minute = 0
+        self._answers = Allowance(_ANSWERS_PER_MINUTE_MAX, time_ms)  # they are larger than questions
+        self._useless = Allowance(_USELESS_PER_MINUTE_MAX, time_ms)  # a made-up proof can take long to check
         self._told_ms: dict[bytes, int] = {}
         self._asked_records: set[tuple[bytes, int]] = set()
         self._receipts = ReceiptBook(store)
@@ -196,11 +199,8 @@ class Witness:
                 self._asked_records.discard((peer, frame.epoch))
                 self.hear_opening(frame.opening)
         elif isinstance(frame, ProofFrame):
-            if not self._keep_proof(frame.proof, known_to=peer):
-                raise NotProven("what the peer calls a proof convicts nobody of ours")
-            self._pairs.explain(peer)
-            self._clear(_pair_key(peer))
-        elif self._may_answer(peer):
+            self._hear_proof(peer, frame.proof)
+        elif self._answers.take(peer):
             self._answer(peer, frame)
 
     def _compare_logs(self, peer: bytes, checkpoint: CompactCheckpoint) -> None:
@@ -210,14 +210,15 @@ class Witness:
         elif found is not None:
             self._keep_proof(found)
 
-    def _may_answer(self, peer: bytes) -> bool:
-        """Answers are larger than questions: so many for each peer in a minute."""
-        minute = self._time_ms() // 60_000
-        if minute != self._answers_minute:
-            self._answers_minute = minute
-            self._answers.clear()
-        self._answers[peer] = self._answers.get(peer, 0) + 1
-        return self._answers[peer] <= _ANSWERS_PER_MINUTE_MAX and len(self._answers) <= _ANSWERED_MAX
+    def _hear_proof(self, peer: bytes, proof: bytes) -> None:
+        """Only what convicts explains why we differ. Raises NotProven."""
+        verdict = self._keep_proof(proof, known_to=peer) if self._useless.has_left(peer) else None
+        if verdict is None:
+            self._useless.take(peer)
+            raise NotProven("what the peer calls a proof convicts nobody of ours")
+        if not verdict.is_suspicion:
+            self._pairs.explain(peer)
+            self._clear(_pair_key(peer))
 
     def _answer(self, peer: bytes, frame: GossipFrame) -> None:
         if isinstance(frame, SectionRequest):
@@ -387,15 +388,27 @@ class Witness:
             needed = 0 if self._pairs.is_disputing else min(self._unanswered_epoch, self._receipts.first_epoch)
             self._history.forget(self._pairs.chains, self._pairs.next_epoch - 1, needed)
 
-    def _keep_proof(self, proof: bytes, known_to: bytes = b"") -> bool:
-        """Whether it convicts. The first of a class and accused, if nobody has told us, we tell our peers: a lie may go
-        on in every epoch, and telling makes epochs."""
-        news = self._proofs.keep(proof)
-        if news is News.FIRST and not known_to:
+    @property
+    def cases(self) -> tuple[bytes, ...]:
+        """Proofs that convict the provider, and leave open which of its actors lied."""
+        return self._proofs.cases
+
+    def note_blame(self, case: bytes, proof: bytes) -> None:
+        """Nothing more is to be found out: this names an actor, or says that one is silent, or is the case again."""
+        self._keep_proof(proof)
+        self._proofs.drop_case(case)
+
+    def _keep_proof(self, proof: bytes, known_to: bytes = b"") -> ProofVerdict | None:
+        """What it proves, if anything. The first of a class and accused, if nobody has told us, we tell our peers: a
+        lie may go on in every epoch, and telling makes epochs."""
+        ruling = self._proofs.keep(proof)
+        if ruling is None:
+            return None
+        if ruling.news is News.FIRST and not known_to:
             for peer in self._store.peers(2**62)[:_TOLD_MAX]:
                 if peer != self.device_id:
                     self._say(peer, ProofFrame(proof))
-        return news is not News.NO_PROOF
+        return ruling.verdict
 
     def _say(self, peer: bytes, frame: GossipFrame) -> None:
         if len(self._outgoing) < _OUTGOING_MAX:

@@ -3,7 +3,7 @@
 Must not know: what a test has them say.
 """
 
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import httpx
 import trio
@@ -24,8 +24,15 @@ from tests.client.tiny_provider import TinyProvider
 from tests.vectors.cast import ORIGIN, seed_of
 
 
+class Desk(Protocol):
+    """Whatever answers over HTTP."""
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """(HTTP status, body)."""
+
+
 class _DeskTransport(httpx.AsyncBaseTransport):
-    def __init__(self, desk: PrekeyDesk) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -40,7 +47,7 @@ class _NobodyTransport(httpx.AsyncBaseTransport):
         raise httpx.ConnectError("as the test says")
 
 
-def http_of(desk: PrekeyDesk | None) -> ProviderHttp:
+def http_of(desk: Desk | None) -> ProviderHttp:
     """What reaches a desk; None: nobody."""
     transport = _DeskTransport(desk) if desk is not None else _NobodyTransport()
     return ProviderHttp(httpx.AsyncClient(base_url="http://provider.example", transport=transport))

@@ -24,16 +24,17 @@ from noise.protocol.gossip import (
     encode_gossip,
     parse_gossip,
 )
-from noise.protocol.identifiers import make_seq
+from noise.protocol.identifiers import Role, make_seq
 from noise.protocol.pair_chain import ChainItem, Cut, new_chain
 from noise_client.device import Device
 from noise_client.retention import Window
 from noise_client.trust_store_memory import MemoryTrustStore
 from noise_client.verdicts import FINE, Verdict
 from noise_client.witness import Witness
-from tests.client.witnesses import Keeper, chat, converse, omit
+from tests.client.witnesses import Keeper, chat, converse, forked, omit
+from tests.protocol.liar import Liar, Lie
 from tests.protocol.story import ALICE, BOB, letter
-from tests.vectors.cast import ORIGIN, OTHER_ORIGIN, device_of, seed_of
+from tests.vectors.cast import LOG, ORIGIN, OTHER_ORIGIN, device_of, seed_of, signer_of
 
 NOBODY = device_of("nobody")
 ANSWERS_PER_MINUTE, DISPUTES_MAX = 256, 256
@@ -197,13 +198,82 @@ def test_checkpoints_that_the_log_never_signed() -> None:
     assert true is not None
     for wrong in (
         true._replace(root=bytes(32)),
-        true._replace(size=true.size + 1),
+        true._replace(size=true.size - 1),
         true._replace(signature=bytes(64)),
     ):
         with pytest.raises(NoiseError):
             alice.witness.hear(BOB, ViewFrame(View(wrong, ())))
         alice.witness.hear_view(BOB, VIEW.encode(View(wrong, ())))
     assert (alice.witness.judgement, alice.witness.take_lookups()) == (FINE, [])
+
+
+NEW_LOG = signer_of("log, second")
+CHANGE = 3
+"""The epoch from which on the log has another key."""
+
+
+def rotated(n_epochs: int = 5) -> Liar:
+    """A provider whose log has a new key from epoch CHANGE on."""
+    liar = chat(CHANGE)
+    roster = liar.next_roster()
+    entries = [e._replace(key=NEW_LOG.public_key) if e.actor[0] == Role.LOG else e for e in roster.actors]
+    liar.change_roster(roster._replace(actors=tuple(entries)))
+    for number in range(CHANGE, n_epochs):
+        liar.commit(letter("alice", 50 + number, b"under the new key"))
+    return liar
+
+
+def follow_rotated(keeper: Keeper, liar: Liar, n_epochs: int) -> Keeper:
+    for number in range(keeper.follower.trusted.log.size, n_epochs):
+        signer, n_rosters = (LOG, 1) if number < CHANGE else (NEW_LOG, 2)
+        cursor = keeper.follower.cursor
+        lie = Lie(log_signer=signer, rosters=liar.rosters[cursor.roster_version : n_rosters])
+        keeper.take(liar.delta(keeper.id, cursor, number=number, lie=lie))
+    assert not keeper.refusals
+    return keeper
+
+
+def test_a_checkpoint_under_a_log_key_that_we_do_not_know_yet_waits() -> None:
+    """bob is ahead, beyond a rotation: what he says is no nonsense, and it is compared as soon as we are there."""
+    liar, fork = rotated(), rotated(CHANGE)
+    fork.commit(letter("carol", 9, b"a note to myself", to=("carol",)))
+    for said, kinds in ((liar, []), (fork, ["LogFork"])):
+        alice = follow_rotated(Keeper("alice"), liar, CHANGE)
+        bob = follow_rotated(Keeper("bob"), said, CHANGE + 1)
+        alice.witness.hear(BOB, ViewFrame(bob.witness.view(ALICE)))
+        assert (alice.witness.judgement, alice.witness.take_lookups()) == (FINE, [])
+        follow_rotated(alice, liar, CHANGE + 1)
+        assert alice.kinds == kinds
+
+
+def test_a_checkpoint_from_before_we_came_says_nothing() -> None:
+    """dave got the newest roster alone: he cannot know with which key the log was signed before."""
+    liar = rotated()
+    bob = follow_rotated(Keeper("bob"), liar, CHANGE)
+    dave = Keeper("dave")
+    dave.take(liar.delta(dave.id, dave.follower.cursor, lie=Lie(log_signer=NEW_LOG, rosters=liar.rosters[-1:])))
+    assert dave.follower.trusted.log.size == len(liar.epochs) and not dave.refusals
+    view = bob.witness.view(dave.id)
+    dave.witness.hear(BOB, ViewFrame(view))
+    assert (dave.witness.judgement, dave.witness.take_lookups()) == (FINE, [])
+    assert view.checkpoint is not None
+    with pytest.raises(NoiseError):
+        dave.witness.hear(BOB, ViewFrame(View(view.checkpoint._replace(size=CHANGE + 1), ())))
+
+
+def test_strangers_with_invented_checkpoints_cost_a_bounded_amount_and_displace_nobody() -> None:
+    """Any bytes may be a checkpoint of a log key to come; those that are signed do not wait among them."""
+    one, other = forked(3, 1)
+    alice, bob = Keeper("alice").follow(one, 3), Keeper("bob").follow(other)
+    alice.hear(BOB, ViewFrame(bob.witness.view(ALICE)))
+    true = alice.witness.view(BOB).checkpoint
+    assert true is not None
+    for number in range(600):
+        alice.witness.hear(device_of(f"liar {number}"), ViewFrame(View(true._replace(size=4 + number % 2), ())))
+    assert len(alice.witness._logs._unverified) <= 256
+    alice.follow(one)
+    assert alice.kinds == ["LogFork"]
+    assert {checkpoint.size for checkpoint in alice.witness._logs._unverified.values()} == {5}
 
 
 def test_a_view_in_a_message_that_makes_no_sense() -> None:

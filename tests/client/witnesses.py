@@ -158,7 +158,7 @@ def log_page(liar: Liar, epoch: int, size: int) -> tuple[EpochStatements, Inclus
     """A record, and its place in the log of a size, as the provider's faces show them."""
     shared = liar.delta(bytes(32), number=epoch).shared
     proof = Tree(liar.leaves[:size]).inclusion(epoch)
-    statements = EpochStatements(shared.record, shared.note.decode(), (), (), SignedOpen(b"", bytes(64)))
+    statements = EpochStatements(shared.record, shared.note.decode(), (), (), (), (), SignedOpen(b"", bytes(64)))
     return statements, Inclusion(leaf_hash(shared.record), tuple(proof))
 
 

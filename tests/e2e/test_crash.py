@@ -1,5 +1,7 @@
 """kill -9 at any moment, under load: nothing with a receipt is lost, doubled or renumbered; clients resume alone."""
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,14 +64,33 @@ async def _check_all_arrived(ledger: Ledger) -> None:
     assert [d.leaf for d in ledger.got["alice"]] == [d.leaf for d in ledger.got["bob"]]
 
 
+@contextmanager
+def provider_apart(data: Path, *flags: str) -> Iterator[ProviderProcess]:
+    """A new provider, being served, whose actors have a directory each."""
+    made = run_noise("init", "--data", str(data), "--apart")
+    assert made.returncode == 0, made.stderr
+    process = ProviderProcess(data, *flags)
+    process.start()
+    try:
+        yield process
+    finally:
+        if process.process is not None:
+            process.kill()
+
+
+PARALLEL = ("--topology", "parallel", "--inboxes", "2", "--outboxes", "2")
+
+
 @pytest.mark.parametrize(
-    "flags",
-    [("--topology", "parallel", "--inboxes", "2", "--outboxes", "2"), ("--topology", "central")],
-    ids=["parallel-2-2", "central"],
+    ("served", "flags"),
+    [(provider, PARALLEL), (provider_apart, PARALLEL), (provider, ("--topology", "central"))],
+    ids=["parallel-2-2", "apart-2-2", "central"],
 )
-async def test_killed_again_and_again(tmp_path: Path, flags: tuple[str, ...]) -> None:
+async def test_killed_again_and_again(
+    tmp_path: Path, served: Callable[..., AbstractContextManager[ProviderProcess]], flags: tuple[str, ...]
+) -> None:
     ledger, stop = Ledger(), trio.Event()
-    with trio.fail_after(110), provider(tmp_path / "provider", *flags) as process:
+    with trio.fail_after(110), served(tmp_path / "provider", *flags) as process:
         alice, bob = create_device(), create_device()
         create_device_file(tmp_path / "alice", alice)
         create_device_file(tmp_path / "bob", bob)
@@ -90,5 +111,6 @@ async def test_killed_again_and_again(tmp_path: Path, flags: tuple[str, ...]) ->
             receiving.cancel_scope.cancel()
         assert len(ledger.promised) >= KILLS * RECEIPTS_BETWEEN_KILLS
         assert process.stop() == 0
-    checked = run_noise("fsck", "--data", str(tmp_path / "provider"))
-    assert checked.returncode == 0, checked.stderr
+    for command in ("fsck", "audit"):
+        checked = run_noise(command, "--data", str(tmp_path / "provider"))
+        assert checked.returncode == 0, checked.stderr

@@ -114,10 +114,10 @@ class Liar(NamedTuple):
     terminal: Terminal
 
 
-async def serve_liar(opened: Terminals, data: Path, after: int) -> Liar:
+async def serve_liar(opened: Terminals, data: Path, after: int, *flags: str) -> Liar:
     """It lets some messages pass, and then keeps one from one of its recipients."""
     arguments = ["serve", "--lie", "drop-one", "--data", str(data), "--bind", "127.0.0.1:0", "--after", str(after)]
-    terminal = await opened.open([*ZOO, *arguments])
+    terminal = await opened.open([*ZOO, *arguments, *flags])
     line = await terminal.wait("out", lambda out: "\n" in out)
     said = dict(part.split("=", 1) for part in line.split()[1:])
     return Liar(said["url"], said["origin"], terminal)
@@ -151,16 +151,17 @@ def move_in(home: Path, url: str, origin: str, *flags: str) -> People:
     return people._replace(alice_id=ids[0], bob_id=ids[1])
 
 
-def check_stranger(file: Path, origin: str) -> None:
+def check_stranger(file: Path, origin: str, kind: str = "Omission", accused: str = "provider") -> None:
     """A third person, with the file and the provider's name: who, of what, in which epoch."""
     told = run_noise("verify", str(file), "--origin", origin)
     assert (told.returncode, told.stderr) == (0, "")
     assert "CONVICTED" in told.stdout and origin in told.stdout
     asked = run_noise("verify", str(file), "--origin", origin, "--json")
     verdict = json.loads(asked.stdout)
-    assert (asked.returncode, verdict["result"], verdict["kind"]) == (0, "convicted", "Omission")
-    assert file.name.endswith(f".Omission-{verdict['epoch']}.proof")
-    assert f"Omission in epoch {verdict['epoch']}" in told.stdout
+    assert (asked.returncode, verdict["result"]) == (0, "convicted")
+    assert (verdict["kind"], verdict["accused"]) == (kind, accused)
+    assert file.name.endswith(f".{kind}-{verdict['epoch']}.proof")
+    assert f"{kind} in epoch {verdict['epoch']}" in told.stdout
     other = run_noise("verify", str(file), "--origin", format_id(OTHER_ORIGIN))
     assert (other.returncode, other.stdout) == (1, "")
     assert "NOT PROVEN" in other.stderr
@@ -187,22 +188,31 @@ async def chat_on(alice: Terminal, n_said: int, is_over: Callable[[], bool]) -> 
 
 
 async def test_a_liar_is_caught_by_two_and_convicted_by_a_third(tmp_path: Path) -> None:
-    """Nobody compares on purpose: what it takes travels inside what they write to each other."""
+    """Nobody compares on purpose: what it takes travels inside what they write to each other. One of three routers
+    lies, and neither of the two has to ask which."""
     async with terminals() as opened:
-        liar = await serve_liar(opened, tmp_path / "liar", after=1)
+        many = ("--by", "router", "--inboxes", "3", "--outboxes", "3")
+        liar = await serve_liar(opened, tmp_path / "liar", 1, *many)
         people = move_in(tmp_path, liar.url, liar.origin)
         bob = await opened.open(people.command("listen", "bob", *people.common))
         alice = await opened.open(people.command("send", "alice", *people.common, "--to", people.bob_id))
         await alice.type("a line that passes")
         await alice.type("a line that bob never gets")
-        await liar.terminal.wait("err", lambda said: "lied in epoch " in said)
-        await chat_on(alice, 2, lambda: all(is_exposed(terminal.printed["err"]) for terminal in (alice, bob)))
+        said = await liar.terminal.wait("err", lambda said: "lied in epoch " in said and said.endswith("\n"))
+        router = said.split()[-1]
+        assert router.startswith("router-")
+        named = f"the provider is EXPOSED by {router}: "
+        await chat_on(alice, 2, lambda: all(named in terminal.printed["err"] for terminal in (alice, bob)))
         assert await alice.finish() == EXPOSED
         assert await bob.stop() == EXPOSED
         assert await liar.terminal.stop() == 0
         for name in ("alice", "bob"):
-            [file] = people.proofs(name)
-            check_stranger(file, liar.origin)
+            omission, enlarged = people.proofs(name)
+            check_stranger(omission, liar.origin)
+            check_stranger(enlarged, liar.origin, "StageOmission", router)
+        enlarged.unlink()
+        assert str(enlarged) in people.run("proofs", "bob").stdout.splitlines()
+        check_stranger(enlarged, liar.origin, "StageOmission", router)
 
 
 async def test_a_liar_is_caught_over_a_link_of_our_own(tmp_path: Path) -> None:
