@@ -27,6 +27,7 @@ FUNCTION_LINES_MAX = 75  # "near 70": what fits on a screen
 LAYERS = (
     ("noise.__main__",),
     ("noise.cli",),
+    ("noise.renewal",),
     ("noise.node",),
     ("noise.web",),
     ("noise.pipeline",),
@@ -39,8 +40,11 @@ DEPTH = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 
 STAGES = tuple(f"noise.pipeline.{name}" for name in ("inbox", "router", "receiver", "outbox", "fanout", "sequencer"))
 HANDLERS = tuple(
-    f"noise.web.{name}" for name in ("submit", "mailbox", "prekeys", "push", "history", "sessions", "health")
+    f"noise.web.{name}"
+    for name in ("submit", "mailbox", "prekeys", "push", "history", "sessions", "health", "audit", "complaints")
 )
+
+CONTRACTS = ("noise.store.base", "noise.store.custody", "noise.exchange.base")
 
 PROTOCOL_THIRD_PARTIES = {"cryptography"}
 PROTOCOL_REFUSED = {  # time and randomness are arguments; bytes come in and values go out
@@ -54,7 +58,7 @@ CONFINED = {
     "sqlite3": "noise/store/* clients/noise_client/trust_store*",
     "coredis": "noise/store/redis.py noise/exchange/redis.py",
     "trio_websocket": "clients/noise_client/link.py clients/noise_client/gossip_link.py",
-    "httpx": "clients/noise_client/provider_http.py",
+    "httpx": "clients/noise_client/provider_http.py noise/cli/asking.py",
 }
 NAMELESS = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"}
 # Joined from halves, so that this file does not break its own rules.
@@ -178,9 +182,11 @@ def imports_point_down(file: File) -> Iterator[Complaint]:
         ("noise/pipeline/outbox.py", "from noise.store import SqliteStore"),
         ("noise/web/app.py", "import noise.exchange"),
         ("noise/cli/serve.py", "from noise.store import memory"),
+        ("noise/pipeline/router.py", "from noise.store.custody_sqlite import open_custody"),
     ],
     good=[
         ("noise/pipeline/outbox.py", "from noise.store import base\nfrom noise.exchange.base import Exchange"),
+        ("noise/pipeline/router.py", "from noise.store.custody import CustodyRow"),
         ("noise/node.py", "import noise.store.memory"),
     ],
 )
@@ -189,8 +195,8 @@ def only_node_picks_stores_and_exchanges(file: File) -> Iterator[Complaint]:
         room = room_of(target)
         if room not in {"noise.store", "noise.exchange"} or is_in(file.name, room, "noise.node"):
             continue
-        if not is_in(target, f"{room}.base"):
-            yield line, f"imports {target}: use {room}.base, and let noise.node pick the concrete one"
+        if not is_in(target, *CONTRACTS):
+            yield line, f"imports {target}: use a contract in {room}, and let noise.node pick the concrete one"
 
 
 @rule_with(

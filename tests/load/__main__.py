@@ -18,7 +18,7 @@ from tests.load import machine, report
 from tests.load.forked import note
 from tests.load.plan import Outcome, Plan, encode_outcome, encode_plan, parse_outcome
 from tests.load.population import CIPHERTEXT_BYTES
-from tests.load.scenarios import PUSH_ALONE, PUSH_ALONE_LIMIT_US, SCENARIOS, Options, Scenario
+from tests.load.scenarios import PUSH_ALONE, PUSH_ALONE_LIMIT_US, SCENARIOS, SHEETS_LIMIT_PERCENT, Options, Scenario
 from tests.load.server import ROOT, Server, ServerFailed, environment, running_server
 
 _PUSHED = 500
@@ -76,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--sample", type=_count, default=50, metavar="N", help="verify one mailbox in N live; default %(default)s")
     add("--epoch-ms", type=int, default=20, metavar="MS", help="the server's shortest epoch, default %(default)s")
     add("--data", type=Path, default=Path(), metavar="DIR", help="where the server's directory goes; default: here")
+    add("--sheets", action="store_true", help="measure what sheets and custody cost the server, too")
     add("--quick", action="store_true", help="one second each, few mailboxes: only to see that it works")
     add("--json", type=Path, metavar="FILE", help="write everything there as well")
     arguments = parser.parse_args()
@@ -142,11 +143,23 @@ def run_module(name: str, arguments: list[str], given: str) -> str:
     return ended.stdout
 
 
-def run_scenario(scenario: Scenario, options: Options, data: Path) -> Outcome:
-    with running_server(data, options.epoch_ms) as server:
+def run_scenario(scenario: Scenario, options: Options, data: Path, sheets_report: Path | None) -> Outcome:
+    with running_server(data, options.epoch_ms, sheets_report) as server:
         note(f"{scenario.name}: server process {server.pid} at {server.url}")
         plan = make_plan(scenario, options, server)
         return parse_outcome(run_module("tests.load.generator", [], encode_plan(plan)))
+
+
+def show_sheets(scenario: Scenario, sheets_report: Path) -> report.Verdict:
+    """What sheets and custody cost a server, of all its life."""
+    spent = json.loads(sheets_report.read_text("utf-8"))
+    sheets_report.unlink()
+    process_s, sheets_s = spent["process_s"], spent["sheets_s"]
+    shares = ", ".join(f"{name} {s / process_s:.1%}" for name, s in sorted(sheets_s.items(), key=lambda one: -one[1]))
+    print(f"{scenario.name}: of {process_s:.1f} s of the server's processor time: {shares}")
+    share = sum(sheets_s.values()) / process_s * 100
+    text = "sheets and custody, of the server's processor time"
+    return report.Verdict(scenario.name, text, share, SHEETS_LIMIT_PERCENT, "%", False, share <= SHEETS_LIMIT_PERCENT)
 
 
 def run_push_alone(options: Options) -> report.Verdict:
@@ -170,13 +183,16 @@ def main() -> int:
     results: list[report.Result] = []
     verdicts: list[report.Verdict] = []
     failures: list[str] = []
+    sheets_report = data / "sheets.json" if arguments.sheets else None
     for name in dict.fromkeys(arguments.scenario):
         try:
             if name == PUSH_ALONE:
                 verdicts.append(run_push_alone(options))
                 continue
             scenario = SCENARIOS[name](options)
-            outcome = run_scenario(scenario, options, data)
+            outcome = run_scenario(scenario, options, data, sheets_report)
+            if sheets_report:
+                verdicts.append(show_sheets(scenario, sheets_report))
         except ServerFailed as failure:
             failures.append(f"{name}: {failure}")
             continue

@@ -115,3 +115,6 @@ SCENARIOS: dict[str, Callable[[Options], Scenario]] = {
 }
 PUSH_ALONE = "push-alone"
 PUSH_ALONE_LIMIT_US = 25.0
+
+SHEETS_LIMIT_PERCENT = 15.0
+"""Of the server's processor time, for all that makes liars of single actors known."""

@@ -34,8 +34,11 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def running_server(parent: Path, epoch_ms: int) -> Iterator[Server]:
-    """A new provider in a new directory under `parent`, which is removed afterwards. Raises ServerFailed."""
+def running_server(parent: Path, epoch_ms: int, sheets_report: Path | None = None) -> Iterator[Server]:
+    """A new provider in a new directory under `parent`, which is removed afterwards. Raises ServerFailed.
+
+    `sheets_report`: where it says, in the end, what sheets and custody cost it.
+    """
     data = Path(tempfile.mkdtemp(prefix="noise-load-", dir=parent))
     try:
         noise = [sys.executable, "-m", "noise"]
@@ -48,8 +51,10 @@ def running_server(parent: Path, epoch_ms: int) -> Iterator[Server]:
         if made.returncode:
             raise ServerFailed("noise init failed: see above")
         serve = ["serve", "--data", str(data / "provider"), "--bind", "127.0.0.1:0", "--epoch-ms", str(epoch_ms)]
+        clocked = [sys.executable, "-m", "tests.load.sheets", str(sheets_report)]
         process = subprocess.Popen(
-            [*noise, *serve],
+            [*(clocked if sheets_report else noise), *serve],
+            cwd=ROOT,
             env=environment(),
             stdout=subprocess.PIPE,
             text=True,

@@ -21,6 +21,7 @@ def _replay(seed: int, lie: str, *, is_verbose: bool, is_thorough: bool) -> int:
         print(f"{tried.n_offered} accusations made up")
     if tried.caught is not None:
         print(f"caught: {tried.caught.verdict}, {tried.caught.accused}, after {tried.caught.epochs} epochs")
+        print(f"named: {tried.caught.actor or 'nobody'}, {tried.caught.kind}")
     if tried.complaints:
         print(tried)
     print(f"{'FAILED' if tried.complaints else 'ok'} in {time.monotonic() - start:.2f} s")
@@ -47,14 +48,16 @@ def _search(seeds: range, *, is_lying: bool, is_thorough: bool, jobs: int) -> in
 
 
 def _show_caught(tried: Sequence[Tried]) -> None:
-    """A line for each lie: by which class, and after how many epochs."""
-    epochs: dict[tuple[str, str], list[int]] = defaultdict(list)
+    """A line for each lie: by which class, which one names the liar, and after how many epochs."""
+    epochs: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for one in tried:
         if one.caught is not None:
-            epochs[one.lie, one.caught.verdict].append(one.caught.epochs)
-    for (lie, verdict), counts in sorted(epochs.items()):
+            epochs[one.lie, one.caught.verdict, one.caught.kind].append(one.caught.epochs)
+    for (lie, verdict, kind), counts in sorted(epochs.items()):
         middle = sorted(counts)[len(counts) // 2]
-        print(f"{lie:22} {verdict:20} {len(counts):5} times, after {middle:3} epochs, {max(counts):3} at most")
+        print(
+            f"{lie:20} {verdict:17} {kind:20} {len(counts):4} times, after {middle:3} epochs, {max(counts):3} at most"
+        )
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ HEARSAY = frozenset({"peer-differs", "log-differs"})
 
 async def complaints_about(result: Result) -> list[str]:
     """Everything that is not as it must be."""
-    told = await _truth(result)
+    told = await truth_of(result)
     has_liars = any(device.name.startswith("colluder") for device in result.devices)
     found = [
         f"{device.name}: {what}"
@@ -40,7 +40,7 @@ async def complaints_about(result: Result) -> list[str]:
     return found
 
 
-async def _truth(result: Result) -> dict[bytes, dict[bytes, bytes]]:
+async def truth_of(result: Result) -> dict[bytes, dict[bytes, bytes]]:
     """Leaves by recipient and seq, from what is stored. A manifest that does not hold its messages is one of nobody."""
     told: dict[bytes, dict[bytes, bytes]] = defaultdict(dict)
     for epoch in range(result.store.next_epoch):

@@ -7,34 +7,43 @@ the proof file. Opened pieces are remembered, so that a pair costs only what the
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from noise.protocol.challenges import CHALLENGE, CHALLENGE_STATE, NO_ANSWER, hash_challenge
+from noise.protocol.delta import OtherLeaf
 from noise.protocol.envelope import Bundle
 from noise.protocol.errors import NoiseError
-from noise.protocol.evidence import absences, logs, mailboxes, messages, openings
+from noise.protocol.evidence import absences, challenges, logs, mailboxes, messages, openings, roster_lies
 from noise.protocol.evidence.absences import Absence
 from noise.protocol.evidence.accuse import envelope_of
+from noise.protocol.evidence.challenges import SuppressedChallenge, UnansweredChallenge
 from noise.protocol.evidence.logs import InvalidRecord, LogFork
 from noise.protocol.evidence.mailboxes import HistoryViolation, MailboxFork, MailboxRollback
 from noise.protocol.evidence.messages import AlteredMessage, Conflict, CounterViolation, Misdelivery, Omission
-from noise.protocol.evidence.openings import CommittedLeaf, RecipientOpening
+from noise.protocol.evidence.openings import CommittedLeaf, LogOpening, RecipientOpening
 from noise.protocol.evidence.proof import KINDS, Finding, make_proof, verify_proof
+from noise.protocol.evidence.roster_lies import PosthumousStatement, RosterEquivocation
 from noise.protocol.evidence.slots import ManifestEquivocation, StageEquivocation
+from noise.protocol.identifiers import NO_EPOCH
 from noise.protocol.merkle import prove_subset
+from noise.protocol.signing import Signed
+from noise.protocol.statements import EPOCH_RECORD, hash_roster
 from tests.simulation.openings import Pieces, pieces_of
 from tests.simulation.pool import Pool
 from tests.simulation.remembered import replaced
 
 _CONVICTIONS_SHOWN = 3
-_DRAWN = ("manifests", "heads", "notes", "records", "states", "history", "messages")
+_DRAWN = ("manifests", "statements", "notes", "records", "states", "history", "messages")
 _REMEMBERED: Sequence[tuple[ModuleType, Sequence[str]]] = (
     (openings, ("open_log", "open_head", "open_state", "open_record", "open_record_leaf")),
     (logs, ("open_note", "open_log_leaf")),
     (mailboxes, ("open_state", "open_record", "open_record_leaf")),
     (messages, ("open_committed", "open_leaf")),
     (absences, ("open_state", "open_record")),
+    (challenges, ("open_log",)),
+    (roster_lies, ("open_log",)),
 )
 
 
@@ -117,8 +126,44 @@ def _remember(open_one: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 def _slots(_: Pool, pieces: Pieces) -> Iterator[Finding]:
     for one, other in combinations(pieces.manifests, 2):
         yield ManifestEquivocation(one, other)
-    for head, other_head in combinations(pieces.heads, 2):
-        yield StageEquivocation(head, other_head)
+    for record_type in sorted({statement.body[:2] for statement in pieces.statements}):
+        of_type = [statement for statement in pieces.statements if statement.body[:2] == record_type]
+        yield from (StageEquivocation(*pair) for pair in combinations(of_type, 2))
+
+
+def _rosters(_: Pool, pieces: Pieces) -> Iterator[Finding]:
+    """Every pair of rosters with every record; every statement and every note under a roster and the next, with the
+    first record of that."""
+    said = [(Signed(*one), None) for one in (*pieces.manifests, *pieces.statements)] + [(None, n) for n in pieces.notes]
+    hashes = [hash_roster(signed.body) for signed in pieces.signed_rosters]
+    for older, newer in product(hashes, repeat=2):
+        yield RosterEquivocation(older, newer, None)
+        yield from (RosterEquivocation(older, newer, record) for record in pieces.records)
+    first: dict[bytes, LogOpening] = {}
+    for record in sorted(pieces.records, key=lambda opening: opening.place):
+        first.setdefault(EPOCH_RECORD.decode(record.record).roster_hash, record)
+    for older, newer in [*pairwise(hashes), (hashes[0], hashes[-1]), (hashes[-1], hashes[0])]:
+        if newer in first:
+            yield from (PosthumousStatement(older, newer, statement, note, first[newer]) for statement, note in said)
+
+
+def _challenges(pool: Pool, pieces: Pieces) -> Iterator[Finding]:
+    """Every challenge as it was after every epoch, with the records of that time; and every receipt for one."""
+    at: dict[int, list[LogOpening]] = {}
+    for record in pieces.records:
+        at.setdefault(record.place, []).append(record)
+    for epoch, states in enumerate(pool.challenges):
+        logs = [*at.get(epoch, ()), *at.get(epoch + 1, ())]
+        for key, _, entry in states.items():
+            asked = at.get(CHALLENGE.decode(entry.challenge).epoch, ()) if key not in pool.excused else ()
+            path = states.prove(key).siblings
+            never = entry.state._replace(answered_epoch=NO_EPOCH, answer_hash=NO_ANSWER)
+            for state, log, record in product({entry.state, never}, logs, asked):
+                yield UnansweredChallenge(log, record, entry.challenge, CHALLENGE_STATE.encode(state), path)
+        for one, log in product(pool.challenged, logs):
+            siblings, other = states.prove(hash_challenge(one.challenge))
+            yield SuppressedChallenge(one.receipt, log, siblings, None if other is None else OtherLeaf(*other))
+            yield SuppressedChallenge(pool.challenged[0].receipt, log, siblings, None)
 
 
 def _logs(_: Pool, pieces: Pieces) -> Iterator[Finding]:
@@ -215,6 +260,8 @@ def _misdelivered(_: Pool, pieces: Pieces) -> Iterator[Finding]:
 
 _MAKERS: Sequence[Callable[[Pool, Pieces], Iterator[Finding]]] = (
     _slots,
+    _rosters,
+    _challenges,
     _logs,
     _states,
     _histories,

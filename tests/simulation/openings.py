@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from noise.protocol.delta import SignedHead, SignedRoster
+from noise.protocol.delta import SignedRoster
 from noise.protocol.envelope import RecipientSet
 from noise.protocol.errors import NoiseError
 from noise.protocol.evidence.material import open_device, open_shared, place_leaf
@@ -34,6 +34,7 @@ from noise.protocol.frames import SignedManifest
 from noise.protocol.history import HISTORY_RECORD, MAILBOX_STATE
 from noise.protocol.identifiers import make_seqs, parse_seq
 from noise.protocol.merkle import Tree, leaf_hashes, prove_subset
+from noise.protocol.signing import Signed
 from noise.protocol.statements import EPOCH_RECORD, MANIFEST, MESSAGE_LEAF, hash_roster, message_leaves
 from tests.simulation.pool import Pool
 
@@ -53,7 +54,7 @@ class Pieces(NamedTuple):
     rosters: Rosters
     signed_rosters: Sequence[SignedRoster]
     manifests: Sequence[SignedManifest]
-    heads: Sequence[SignedHead]
+    statements: Sequence[Signed]
     notes: Sequence[bytes]
     records: Sequence[LogOpening]
     states: Sequence[StateOpening]
@@ -82,7 +83,7 @@ def pieces_of(pool: Pool) -> Pieces:
         rosters,
         signed_rosters,
         [SignedManifest(*signed) for signed in pool.manifests()],
-        [SignedHead(*signed) for signed in pool.heads()],
+        [signed for sort in pool.statements().values() for signed in sort],
         [epoch.note for epoch in pool.epochs],
         logs,
         states,

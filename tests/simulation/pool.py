@@ -6,13 +6,17 @@ Knows nothing of evidence. Pieces are as they were said, byte for byte; who said
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from noise.pipeline.challenges import Entry, changes_by_epoch
+from noise.protocol.challenges import CHALLENGE
 from noise.protocol.envelope import Bundle, Recipients
 from noise.protocol.frames import Receipt
 from noise.protocol.identifiers import Role, make_seqs, parse_seq
 from noise.protocol.merkle import Tree, leaf_hash
 from noise.protocol.signing import Signed
+from noise.protocol.state_map import StateMap
 from noise.protocol.statements import message_leaves
-from noise.store.base import StatementRow
+from noise.store.base import CacheRow, StatementRow
+from tests.simulation.challenging import Promised
 from tests.simulation.device import Seen
 from tests.simulation.result import Result
 
@@ -26,7 +30,10 @@ class PooledEpoch(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """`histories`, `leaves`: by mailbox, in order; leaves are lists, one for each record. `log`: over the records."""
+    """`histories`, `leaves`: by mailbox, in order; leaves are lists, one for each record. `log`: over the records.
+
+    `challenges`: the map of each epoch. `excused`: keys of those whose actor lost what it would have shown.
+    """
 
     origin: bytes
     rosters: Sequence[Signed]
@@ -37,6 +44,9 @@ class Pool(NamedTuple):
     leaves: dict[bytes, list[list[bytes]]]
     receipts: Sequence[tuple[Bundle, Receipt]]
     recipients: dict[bytes, Recipients]
+    challenges: Sequence[StateMap[Entry]]
+    excused: frozenset[bytes]
+    challenged: Sequence[Promised]
 
     def promised(self) -> Iterator[bytes]:
         """The leaves that receipts speak of, delivered or not."""
@@ -51,9 +61,9 @@ class Pool(NamedTuple):
         """All, of whichever inbox and epoch."""
         return self._of(Role.INBOX)
 
-    def heads(self) -> list[Signed]:
-        """All, of whichever outbox and epoch."""
-        return self._of(Role.OUTBOX)
+    def statements(self) -> dict[Role, list[Signed]]:
+        """All that is signed once an epoch, but manifests, of whichever actor and epoch."""
+        return {role: self._of(role) for role in (Role.ROUTER, Role.RECEIVER, Role.OUTBOX, Role.SEQUENCER)}
 
     def _of(self, role: Role) -> list[Signed]:
         rows = [row for epoch in self.epochs for row in epoch.statements if row.actor[0] == role]
@@ -81,6 +91,7 @@ async def pool_of(result: Result) -> Pool:
         leaves[device.device_id] = list(by_epoch.values())
     for bundle, _ in result.receipts():
         recipients.update((members.root, members) for members in bundle.recipients)
+    maps, excused = await _challenges_of(result)
     return Pool(
         result.origin,
         result.rosters,
@@ -91,4 +102,24 @@ async def pool_of(result: Result) -> Pool:
         leaves,
         result.receipts(),
         recipients,
+        maps,
+        excused,
+        result.promised,
     )
+
+
+async def _challenges_of(result: Result) -> tuple[list[StateMap[Entry]], frozenset[bytes]]:
+    rows: list[CacheRow] = []
+    while page := await result.store.challenges(rows[-1].key if rows else None):
+        rows += page
+    changes = changes_by_epoch(rows)
+    maps, states = [], StateMap[Entry].empty()
+    for epoch in range(result.store.next_epoch):
+        states = states.update(changes.get(epoch, []))
+        maps.append(states)
+    excused = set()
+    for key, _, entry in states.items():
+        asked = CHALLENGE.decode(entry.challenge)
+        if await result.custody.find(asked.actor, asked.incarnation, asked.epoch) is None:
+            excused.add(key)
+    return maps, frozenset(excused)

@@ -5,18 +5,16 @@ server's side of a link does what the push face does, without sockets and withou
 """
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import trio
 
 from noise.config import ServeOptions
-from noise.keys import KeyRing
 from noise.node import Node, build_node, sealed_epochs
-from noise.protocol.delta import RecipientLists
+from noise.pipeline.batches import CommittedEpoch
+from noise.protocol.delta import RecipientLists, SignedRoster
 from noise.protocol.errors import NoiseError, Rejected
 from noise.protocol.frames import (
     AckFrame,
@@ -30,38 +28,19 @@ from noise.protocol.frames import (
 )
 from noise.protocol.identifiers import origin_of
 from noise.protocol.merkle import consistency_proof
-from noise.protocol.signing import Signer
-from noise.protocol.statements import Parameters
-from noise.rosters import ROOT_KEY, sign_roster
+from noise.protocol.signing import Signed
+from noise.protocol.statements import EPOCH_RECORD, ROSTER, Parameters, Roster, hash_roster
+from noise.rosters import ROOT_KEY, delete_ended_keys, sign_roster
+from noise.store.custody import Custody
 from noise.store.memory import MemoryStore
 from noise_client.log_watch import LogLookup, Lookup
 from noise_client.witness import Witness
-from tests.pipeline.faults import READS, WRITES, Crashed, Meter, MeteredMemory
+from tests.pipeline.faults import READS, STORE_WRITES, Crashed, Meter, MeteredMemory
 from tests.pipeline.memory_provider import first_store
+from tests.simulation.operator import NO_CHORES, NOWHERE, Chores, Operator, SeededRing, Vault
 
 _SLOW_STORE = 0.1
 _LINK_FRAMES_MAX = 16
-_NOWHERE = Path("nowhere")
-
-
-class SeededRing(KeyRing):
-    """Keys that follow from a seed, in memory."""
-
-    def __init__(self, seed: str) -> None:
-        super().__init__(_NOWHERE)
-        self._seed = seed
-        self._signers: dict[str, Signer] = {}
-
-    def create(self, name: str) -> Signer:
-        assert name not in self._signers, f"the key {name} would be overwritten"
-        signer = self._signers[name] = Signer(sha256(f"{self._seed} {name}".encode()).digest())
-        return signer
-
-    def load(self, name: str) -> Signer:
-        return self._signers[name]
-
-    def exists(self, name: str) -> bool:
-        return name in self._signers
 
 
 class SeededKeys:
@@ -101,9 +80,12 @@ class Life(NamedTuple):
     meter: Meter
     seconds: float | None
     is_killed: bool
+    chores: Chores = NO_CHORES
 
     def options(self) -> ServeOptions:
-        return ServeOptions(_NOWHERE, "nowhere", 0, self.topology, *self.shape, *self.parameters)
+        return ServeOptions(NOWHERE, "nowhere", 0, self.topology, *self.shape, *self.parameters[:3])._replace(
+            custody_epochs=self.parameters.custody_epochs, challenge_epochs=self.parameters.challenge_epochs
+        )
 
 
 class Link:
@@ -211,7 +193,7 @@ def _slowed(base: Any, rng: random.Random) -> Any:
 
         return operation
 
-    return type("SlowMemory", (base,), {name: slow(name) for name in (*WRITES, *READS)})
+    return type("SlowMemory", (base,), {name: slow(name) for name in (*STORE_WRITES, *READS)})
 
 
 class Provider:
@@ -222,10 +204,14 @@ class Provider:
         self.origin = keys.origin
         self.n_lives = 0
         self.n_killed = 0
+        self.view: CommittedEpoch | None = None
+        """What was shown last."""
         self.node: Node | None = None
         self._store_type = _slowed(MeteredMemory, rng)
         self._kept: Any = None
         self._mark = Mark()
+        self.vault = Vault(rng, is_apart=rng.random() < 0.6)
+        self.operator = Operator(keys.ring, keys.origin, self.vault, rng)
         self._on_node = on_node
         self._up = trio.Event()
         self._end = trio.Event()
@@ -270,8 +256,10 @@ class Provider:
         self.n_lives += 1
         try:
             with trio.CancelScope() as meter.scope:
+                async with self.store(Meter()) as store:
+                    await self.operator.let_happen(store, life.chores)
                 async with self.store(meter) as store:
-                    await self._serve(store, life)
+                    await self._serve(store, self.vault.open(meter), life)
         except BaseException as error:
             if meter.n_faults == n_faults or not _all_expected(error):
                 raise
@@ -280,9 +268,11 @@ class Provider:
             assert meter.n_faults == n_faults or meter.scope.cancel_called, "it went on after a fault"
             self.n_killed += meter.scope.cancelled_caught
 
-    async def _serve(self, store: MemoryStore, life: Life) -> None:
+    async def _serve(self, store: MemoryStore, custody: Custody, life: Life) -> None:
         self._mark.open(await sealed_epochs(store), store.next_epoch)
-        node = await build_node(life.options(), self.keys.ring, self.origin, store, self._mark)  # type: ignore[arg-type]
+        await self.operator.prepare(store, custody, self._mark, life.chores)
+        node = await build_node(life.options(), self.keys.ring, self.origin, store, custody, self._mark)  # type: ignore[arg-type]
+        delete_ended_keys(self.keys.ring, [Signed(*roster) for roster in node.rosters])
         self._on_node(node)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._run_pipeline, node, nursery.cancel_scope)
@@ -301,7 +291,17 @@ class Provider:
 
     async def _run_pipeline(self, node: Node, scope: trio.CancelScope) -> None:
         await node.pipeline.run()
+        self.view = node.pipeline.fanout.view
         scope.cancel()
+
+
+async def roster_of(store: MemoryStore, rosters: Sequence[Signed | SignedRoster], epoch: int) -> Roster | None:
+    """The one in force in a committed epoch."""
+    row = await MemoryStore.epoch_row(store, epoch)  # nobody notices
+    if row is None:
+        return None
+    wanted = EPOCH_RECORD.decode(row.record).roster_hash
+    return next(ROSTER.decode(signed.body) for signed in rosters if hash_roster(signed.body) == wanted)
 
 
 def _all_expected(error: BaseException) -> bool:

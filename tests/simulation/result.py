@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from noise.pipeline.batches import CommittedEpoch
 from noise.protocol.envelope import Bundle
 from noise.protocol.frames import Receipt
 from noise.protocol.signing import Signed
+from noise.store.custody import Custody
 from noise.store.memory import MemoryStore
+from tests.simulation.challenging import Promised
 from tests.simulation.device import SimDevice
 
 
@@ -18,12 +21,20 @@ class Result(NamedTuple):
     origin: bytes
     devices: Sequence[SimDevice]
     store: MemoryStore
+    custody: Custody
+    view: CommittedEpoch | None
+    """What the provider showed last."""
     rosters: Sequence[Signed]
+    lost: dict[bytes, int]
+    """Up to which epoch an actor may have lost what it kept."""
     n_killed: int
+    n_renewed: int
     n_carried: int
     trace: Sequence[str]
     loot: Sequence[tuple[Bundle, Receipt]]
     """Receipts that colluders got for what they crafted, or stole."""
+    promised: Sequence[Promised]
+    """Challenges with the receipts for them."""
 
     @property
     def digest(self) -> str:
@@ -47,6 +58,6 @@ class Result(NamedTuple):
         n_deliveries = sum(len(device.deliveries) for device in self.devices)
         return (
             f"seed {self.seed}: {self.store.next_epoch} epochs, {n_deliveries} deliveries to {len(self.devices)} "
-            f"devices, {len(self.rosters)} rosters, {self.n_killed} lives that ended badly,\n"
-            f"  {self.n_carried} words carried, digest {self.digest[:16]}"
+            f"devices, {len(self.rosters)} rosters, {self.n_renewed} new keys, {self.n_killed} lives that ended\n"
+            f"  badly, {len(self.promised)} challenges, {self.n_carried} words carried, digest {self.digest[:16]}"
         )

@@ -13,7 +13,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from typing import NamedTuple
 
-from tests.simulation.checks import complaints_about
+from tests.simulation.asked import complaints_of_the_asked
+from tests.simulation.checks import complaints_about, truth_of
 from tests.simulation.framing import offer_all, offer_some
 from tests.simulation.lying import LIES, Caught, catch_liar
 from tests.simulation.pool import pool_of
@@ -22,6 +23,9 @@ from tests.simulation.world import live_world
 
 SOME_EACH, ALL_EACH = 5, 50
 _SOME_PIECES = 16
+_MANY_ASKED, _FEW_ASKED = (10, 4), (2, 1)
+"""Questions to actors, and mixtures of the answers for each."""
+
 _SEEDS_AT_ONCE = 20
 _COMPLAINTS_SHOWN = 8
 
@@ -50,7 +54,10 @@ def try_honest(seed: int, tell: Callable[[str], None] | None = None, *, is_thoro
 
     async def judge(result: Result) -> list[str]:
         nonlocal n_offered
+        rng = random.Random(f"questions {seed}")
+        counts = _MANY_ASKED if is_thorough or seed % SOME_EACH == 0 else _FEW_ASKED
         complaints = await complaints_about(result)
+        complaints += await complaints_of_the_asked(result, await truth_of(result), rng, *counts)
         if is_thorough or seed % ALL_EACH == 0:
             offers = offer_all(await pool_of(result))
         elif seed % SOME_EACH == 0:

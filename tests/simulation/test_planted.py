@@ -3,13 +3,19 @@
 Knows nothing of how they see it.
 """
 
+from random import Random
+
 import trio
 
 from noise.node import Node
-from noise.pipeline.batches import MergedEpoch
+from noise.pipeline.batches import Part
+from noise.pipeline.kept import ROUTER_BATCH, parse_batch
 from noise.protocol.errors import ProviderMisbehaved
 from noise.protocol.evidence.proof import verify_proof
-from tests.simulation.checks import complaints_about
+from noise.protocol.identifiers import Role
+from noise.store.custody import CustodyRow
+from tests.simulation.asked import complaints_of_the_asked
+from tests.simulation.checks import complaints_about, truth_of
 from tests.simulation.clockwork import run_seeded
 from tests.simulation.framing import offer_all
 from tests.simulation.lying import LyingWorld
@@ -19,6 +25,7 @@ from tests.simulation.result import Result
 from tests.simulation.seeds import leaves_of
 from tests.simulation.world import live_world
 from tests.zoo.lies import make_lie
+from tests.zoo.stages import Batch, lie_in_receiver
 
 SEEDS = range(3, 15)
 
@@ -28,29 +35,70 @@ def _wrapped(owner: object, name: str, change) -> None:
     setattr(owner, name, lambda *arguments: change(before(*arguments), *arguments))
 
 
+def _emptied(row: CustodyRow) -> CustodyRow:
+    batch = parse_batch(ROUTER_BATCH, row.batch)
+    return row._replace(batch=ROUTER_BATCH.encode(tuple(parts[:-1] for parts in batch)))
+
+
+async def _judge(result: Result) -> list[str]:
+    asked = await complaints_of_the_asked(result, await truth_of(result), Random(result.seed), 8, 2)
+    return await complaints_about(result) + asked
+
+
 def _complaints(seed: int, plant) -> list[str]:
     """What the judge says, or what ended the world."""
     try:
-        return live_world(seed, complaints_about, on_node=plant)[1]
+        return live_world(seed, _judge, on_node=plant)[1]
     except Exception as error:
         return [repr(leaf) for leaf in leaves_of(error)]
 
 
 def test_a_dropped_message_is_missed() -> None:
-    """Every outbox leaves the last mailbox out of each epoch that has more than one."""
+    """Every receiver leaves the last mailbox out of each epoch that has more than one; and is named for it."""
 
-    def drop(merged: MergedEpoch, *_: object) -> MergedEpoch:
-        if len(merged.parts) > 1:
-            del merged.parts[max(merged.parts)]
-        return merged
+    def drop(batch: Batch) -> dict[bytes, list[Part]]:
+        if len(batch.parts) < 2:
+            return batch.parts
+        return {mailbox: parts for mailbox, parts in batch.parts.items() if mailbox != max(batch.parts)}
 
     def plant(node: Node) -> None:
         for receiver in node.pipeline.receivers:
-            _wrapped(receiver, "step", drop)
+            lie_in_receiver(receiver, drop)
 
     found = [_complaints(seed, plant) for seed in SEEDS]
     assert sum(any("is missing" in one for one in complaints) for complaints in found) > len(SEEDS) // 2
     assert sum(any("has a proof" in one for one in complaints) for complaints in found) > len(SEEDS) // 3
+    names = [one for complaints in found for one in complaints if "the walk names somebody" in one]
+    assert len(names) > len(SEEDS) // 3
+    assert all("accused='receiver-0-" in one for one in names)
+
+
+def test_an_actor_that_keeps_nothing_is_missed() -> None:
+    """The sequencer does not keep some epochs: it is noticed when it starts, or else in the end."""
+
+    def plant(node: Node) -> None:
+        keep = node.custody.keep
+
+        async def keep_some(rows, prune_before):
+            kept = [row for row in rows if row.statement.actor[0] != Role.SEQUENCER or row.statement.epoch % 4]
+            await keep(kept, prune_before)
+
+        node.custody.keep = keep_some  # type: ignore[method-assign]
+
+    found = [_complaints(seed, plant) for seed in SEEDS]
+    assert any("forgot what they signed" in one for complaints in found for one in complaints)
+    assert any("does not keep epoch" in one for complaints in found for one in complaints)
+
+
+def test_what_an_actor_cannot_show_is_missed() -> None:
+    """Every router keeps a batch without the last of its parts: what it signed, it cannot show any more."""
+
+    def plant(node: Node) -> None:
+        for router in node.pipeline.routers:
+            _wrapped(router, "step", lambda routed, *_: [one._replace(kept=_emptied(one.kept)) for one in routed])
+
+    found = [_complaints(seed, plant) for seed in SEEDS]
+    assert any("has a row and no answer" in one for complaints in found for one in complaints)
 
 
 def test_the_delta_of_another_epoch_is_refused() -> None:
@@ -116,8 +164,8 @@ def test_framers_convict_the_guilty() -> None:
             return []
 
         with remembered():
-            world = LyingWorld(1, make_lie(name))
-            run_seeded("1", lambda world=world, judge=judge: world.run(judge))
+            world = LyingWorld(12, make_lie(name))
+            run_seeded("12", lambda world=world, judge=judge: world.run(judge))
             convictions = offer_all(pools[0]).convictions
         assert any(kind in conviction for conviction in convictions), name
         for conviction in convictions:

@@ -16,10 +16,12 @@ from noise.protocol.statements import Parameters
 from noise_client.retention import Policy
 from tests.pipeline.faults import Meter
 from tests.simulation.carrier import Carrier
+from tests.simulation.challenging import Challenger
 from tests.simulation.clockwork import run_seeded
 from tests.simulation.colluders import Colluder
 from tests.simulation.device import POLICIES, SimDevice
 from tests.simulation.living import Living, Weather
+from tests.simulation.operator import draw_chores
 from tests.simulation.provider import Life, Provider, SeededKeys
 from tests.simulation.remembered import remembered
 from tests.simulation.result import Result
@@ -34,14 +36,16 @@ def draw_life(rng: random.Random, parameters: Parameters | None) -> Life:
     topology = rng.choice(_TOPOLOGIES)
     shape = (1, 1) if topology == "central" else (rng.randint(1, 2), rng.randint(1, 2))
     if parameters is None or rng.random() < 0.2:
-        parameters = Parameters(rng.choice((0, 1, 20, 100)), rng.choice((500, 2_000)), rng.choice((1_000, 10_000)))
+        paces = (rng.choice((0, 1, 20, 100)), rng.choice((500, 2_000)), rng.choice((1_000, 10_000)))
+        parameters = Parameters(*paces, rng.choice((3, 50, 65_536)), rng.choice((20, 64)))
     crash_at, fail_at = frozenset[int](), dict[int, bool]()
     if rng.random() < 0.6:
         crash_at = frozenset({rng.choice((rng.randint(0, 30), rng.randint(0, 150)))})
     elif rng.random() < 0.5:
         fail_at = {rng.randint(0, 30): rng.random() < 0.5}
     meter = Meter(crash_at, frozenset(), fail_at)
-    return Life(shape, topology, parameters, meter, rng.choice((0.1, 0.7, 2.0)), rng.random() < 0.4)
+    seconds, is_killed = rng.choice((0.1, 0.7, 2.0)), rng.random() < 0.4
+    return Life(shape, topology, parameters, meter, seconds, is_killed, draw_chores(rng))
 
 
 Judge = Callable[[Result], Awaitable[list[str]]]
@@ -99,6 +103,8 @@ class World:
             self.living = [self._living(device) for device in self.devices]
             async with trio.open_nursery() as talking:
                 carrier = self.carrier = Carrier(talking, random.Random(f"carrier {self.seed}"), self._deliver)
+                challenger = Challenger(self.provider, self.devices, random.Random(f"challenger {self.seed}"))
+                talking.start_soon(challenger.run)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._run_provider)
                     for one in self.living:
@@ -117,11 +123,16 @@ class World:
                     self.origin,
                     self.devices,
                     store,
+                    self.provider.vault.open(Meter()),
+                    self.provider.view,
                     rosters,
+                    self.provider.operator.lost,
                     self.provider.n_killed,
+                    self.provider.operator.n_renewed,
                     carrier.n_carried,
                     self.trace,
                     loot,
+                    challenger.promised,
                 )
                 return result, await judge(result)
 
@@ -141,7 +152,7 @@ class World:
 
     async def _run_provider(self) -> None:
         for life in self._lives:
-            self.note("provider", f"{life.topology} {life.shape} {tuple(life.parameters)}")
+            self.note("provider", f"{life.topology} {life.shape} {tuple(life.parameters)} {tuple(life.chores)}")
             await self.provider.live(life)
             await trio.sleep(self._rng.choice((0, 0, 0.5)))
         self.weather.calm.set()

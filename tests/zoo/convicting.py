@@ -12,16 +12,24 @@ from typing import NamedTuple
 import trio
 
 from noise.protocol.errors import NoiseError
+from noise.protocol.evidence.blame import Blame, assign_blame
 from noise.protocol.evidence.proof import verify_proof
+from noise.protocol.evidence.stage_views import CustodyAnswer
 from noise.protocol.evidence.verdict import Verdict as ProofVerdict
+from noise.protocol.identifiers import Role
 from noise_client import Client, Delivery, Judgement, Settings, Verdict, create_device, open_client
-from tests.zoo.lie import Facts, Lie, Told
-from tests.zoo.provider import LyingProvider, lying_provider
+from tests.zoo.blaming import gather_custody
+from tests.zoo.custody_lies import LATE_EPOCHS
+from tests.zoo.lie import Attitude, Facts, Lie, Told
+from tests.zoo.provider import LyingProvider, impatient, lying_provider
 
 ALICE, BOB, CAROL = "alice", "bob", "carol"
 NAMES = (ALICE, BOB, CAROL)
 HELLO, TALK, AFTER = b"hello", b"talk", b"after"
 STALE, SUSPECTED = "stale", "suspected"
+
+SHAPE = (3, 3)
+"""Inboxes and outboxes, where there must be more than one actor to blame."""
 
 HONEST_MESSAGES = 24
 EVENING_S = 20.0
@@ -45,6 +53,7 @@ class Case(NamedTuple):
 
     `noticed`: the first that each guest noticed of what the zoo says that it will notice, in the order of time.
     By name: the `judgements`, `proofs` and deliveries in the end, and the codes of all `reasons` that there ever were.
+    `told`: all lies. `custody`: what the actors answered to each proof, the last time and each time before.
     """
 
     facts: Facts | None
@@ -55,6 +64,8 @@ class Case(NamedTuple):
     proofs: dict[str, tuple[bytes, ...]]
     heard: dict[str, tuple[Delivery, ...]]
     reasons: dict[str, frozenset[str]]
+    told: tuple[Told, ...]
+    custody: dict[bytes, list[list[CustodyAnswer]]]
 
     def epochs_until(self, *names: str) -> int | None:
         """From the lie until all of these had noticed. None: not all did."""
@@ -73,6 +84,10 @@ class Case(NamedTuple):
     def judge(self, proof: bytes) -> ProofVerdict:
         """Raises NoiseError for what convicts nobody."""
         return verify_proof(proof, [self.origin])
+
+    def blame(self, proof: bytes, asked: int = -1) -> Blame:
+        """Which actor a proof comes down to, with what all actors answered at last, or when `asked` before that."""
+        return assign_blame(proof, self.custody[proof][asked], self.origin)
 
 
 class _Guest:
@@ -163,11 +178,17 @@ class _Evening:
     def has_noticed(self, names: Sequence[str]) -> bool:
         return set(names) <= {noticed.who for noticed in self._noticed}
 
+    def do_both_blame(self) -> bool:
+        """Whether Alice and Bob say whom they convict of what: more than they noticed."""
+        expected = {self._lie.facts.kind_by(role) for role in self._lie.by} if self._lie else set()
+        return all(guest.reasons & expected for guest in self._guests if guest.name in {ALICE, BOB})
+
     def have_all_heard(self, text: bytes, count: int = 1) -> bool:
         return all(sum(delivery.data == text for delivery in guest.heard) >= count for guest in self._guests)
 
     async def case(self) -> Case:
         proofs = {guest.name: tuple(kept.proof for kept in await guest.client.proofs()) for guest in self._guests}
+        custody = await self._ask_for_custody({proof for kept in proofs.values() for proof in kept})
         return Case(
             self._lie.facts if self._lie else None,
             self._provider.origin,
@@ -177,7 +198,23 @@ class _Evening:
             proofs,
             {guest.name: tuple(guest.heard) for guest in self._guests},
             {guest.name: frozenset(guest.reasons) for guest in self._guests},
+            tuple(self._lie.told if self._lie else ()),
+            custody,
         )
+
+    async def _ask_for_custody(self, proofs: set[bytes]) -> dict[bytes, list[list[CustodyAnswer]]]:
+        """Once; and again when a late liar has had its time."""
+        custody = {proof: [await self._gather_custody(proof)] for proof in proofs}
+        if self._lie is not None and self._lie.attitude is Attitude.LATE:
+            wanted = self._provider.epoch + LATE_EPOCHS + 1
+            await self.talk_until(lambda: self._provider.epoch >= wanted, AFTER)
+            for proof, answers in custody.items():
+                answers.append(await self._gather_custody(proof))
+        return custody
+
+    async def _gather_custody(self, proof: bytes) -> list[CustodyAnswer]:
+        provider = self._provider
+        return await gather_custody(provider.url, provider.origin, provider.nodes[0].rosters, proof)
 
 
 def is_provable(facts: Facts) -> bool:
@@ -190,19 +227,34 @@ def needs_link(facts: Facts) -> bool:
     return facts.refusal is not None
 
 
+def shape_for(facts: Facts, role: Role) -> tuple[int, int]:
+    """Where both of two messages must pass one router, there is one."""
+    return (1, SHAPE[1]) if facts.is_in_lane and role is Role.ROUTER else SHAPE
+
+
 def knowing(facts: Facts) -> tuple[str, ...]:
     """Who will know: two of them hold the proof, or the victim alone has its reasons."""
     return (ALICE, BOB) if is_provable(facts) else (BOB,)
 
 
-async def spend_evening(lie: Lie | None, data: Path, *, is_linked: bool = True) -> Case:
+async def spend_evening(
+    lie: Lie | None,
+    data: Path,
+    *,
+    is_linked: bool = True,
+    shape: tuple[int, int] | None = None,
+    complains: bool = False,
+) -> Case:
     """At a new provider in `data`, until they know who should, or EVENING_S is over. Who still can, talks on.
 
     No lie, or one without verdicts: an honest provider. Then it ends when a lot was said and heard.
     `is_linked`: Alice and Bob keep a gossip link that the provider does not carry. Without it what they compare travels
-    sealed in their messages.
+    sealed in their messages. `shape`: (inboxes, outboxes), as few as will do unless told otherwise. `complains`: the
+    clients ask by themselves which actor it was, and the evening goes on until Alice and Bob know.
     """
-    async with lying_provider(lie, data) as provider, _guests_of(provider, lie) as guests:
+    inboxes, outboxes = shape or (1, lie.facts.outboxes_min if lie else 1)
+    options = impatient(data)._replace(inboxes=inboxes, outboxes=outboxes)
+    async with lying_provider(lie, data, options) as provider, _guests_of(provider, lie, complains) as guests:
         evening = _Evening(provider, lie, guests)
         async with trio.open_nursery() as nursery:
             for guest in guests:
@@ -216,16 +268,20 @@ async def spend_evening(lie: Lie | None, data: Path, *, is_linked: bool = True) 
                 if lie is not None:
                     lie.arm(guests[1].client.device_id)
                 await evening.talk_about(lie)
+                if lie is not None and complains:
+                    await evening.talk_until(evening.do_both_blame, AFTER)
             case = await evening.case()
             nursery.cancel_scope.cancel()
     return case
 
 
 @asynccontextmanager
-async def _guests_of(provider: LyingProvider, lie: Lie | None) -> AsyncIterator[list[_Guest]]:
+async def _guests_of(provider: LyingProvider, lie: Lie | None, complains: bool) -> AsyncIterator[list[_Guest]]:
     """Bob is in another group than the others, if there are two."""
     stale_s = _STALE_S if lie and STALE in lie.facts.verdicts else 3 * EVENING_S
-    settings = Settings(backoff_first_s=0.02, backoff_max_s=0.2, ack_quiet_s=0.01, stale_after_s=stale_s)
+    settings = Settings(
+        backoff_first_s=0.02, backoff_max_s=0.2, ack_quiet_s=0.01, stale_after_s=stale_s, complains=complains
+    )
     async with AsyncExitStack() as stack:
         guests = []
         for name in NAMES:

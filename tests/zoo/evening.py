@@ -40,7 +40,7 @@ class Evening:
 @asynccontextmanager
 async def evening(lie: Lie, data: Path, idle_ms: int = IDLE_MS) -> AsyncIterator[Evening]:
     """An honest start: everybody has a mailbox, and has verified HELLO."""
-    options = impatient(data)._replace(idle_ms=idle_ms)
+    options = impatient(data)._replace(idle_ms=idle_ms, outboxes=lie.facts.outboxes_min)
     async with lying_provider(lie, data, options) as provider, party_at(provider) as party:
         alice, bob, carol = [await party.join(name) for name in ("alice", "bob", "carol")]
         made = Evening(provider, party, alice, bob, carol, {})

@@ -9,18 +9,12 @@ from functools import partial
 import trio
 
 from noise.node import Node
-from noise.pipeline.batches import Accepted, CommittedEpoch, SealedLane
+from noise.pipeline.batches import CommittedEpoch
 from noise.pipeline.fanout import Fanout, Subscriber
-from noise.pipeline.inbox import Inbox
-from noise.pipeline.reissue import make_receipt
 from noise.protocol.delta import Delta, Section
 from noise.protocol.envelope import Bundle, Recipients, RecipientSet
 from noise.protocol.frames import DeltaFrame, encode_frame, parse_frame
-from noise.protocol.identifiers import make_seq, make_seqs
-from noise.protocol.merkle import Tree, leaf_hashes
-from noise.protocol.statements import MANIFEST, message_leaves
-from noise.store.base import ID_STEP, ManifestWrite, StatementRow
-from tests.zoo.forgery import NOBODY, Forger, inverted
+from tests.zoo.forgery import NOBODY, Forger, shifted
 from tests.zoo.lie import Facts, Lie, Target, replace
 
 Spoil = Callable[[Delta, Section, int, Target], tuple[Delta, Section]]
@@ -31,7 +25,7 @@ def spoil_payload(delta: Delta, section: Section, row: int, target: Target) -> t
     """Other bytes of the same length, or one where there were none."""
     sizes = [one.common_len for one in section.rows]
     start = sum(sizes[:row])
-    common = inverted(section.commons[start : start + sizes[row]])
+    common = shifted(section.commons[start : start + sizes[row]])
     commons = section.commons[:start] + common + section.commons[start + sizes[row] :]
     rows = list(section.rows)
     rows[row] = rows[row]._replace(common_len=len(common))
@@ -41,7 +35,7 @@ def spoil_payload(delta: Delta, section: Section, row: int, target: Target) -> t
 def spoil_ciphertext(delta: Delta, section: Section, row: int, target: Target) -> tuple[Delta, Section]:
     sizes = [one.ciphertext_len for one in section.rows]
     start, end = sum(sizes[:row]), sum(sizes[: row + 1])
-    spoiled = section.ciphertexts[:start] + inverted(section.ciphertexts[start:end]) + section.ciphertexts[end:]
+    spoiled = section.ciphertexts[:start] + shifted(section.ciphertexts[start:end]) + section.ciphertexts[end:]
     return delta, section._replace(ciphertexts=spoiled)
 
 
@@ -174,73 +168,3 @@ class Stale(Lie):
                 nursery.start_soon(self._frozen.run_heartbeats)
 
         return both
-
-
-class OtherManifest(Lie):
-    """The sender's receipt is of another manifest than the one that counts, in which its message is not."""
-
-    def change(self, node: Node) -> None:
-        for inbox in node.pipeline.inboxes:
-            replace(inbox, "seal", partial(self._sealing, inbox))
-            replace(inbox, "answer", self._answering)
-
-    def _sealing(
-        self, inbox: Inbox, seal: Callable[..., tuple[SealedLane, ManifestWrite, Tree]]
-    ) -> Callable[..., object]:
-        def sealing(epoch: int) -> tuple[SealedLane, ManifestWrite, Tree]:
-            taken = self._take_out(inbox, epoch)
-            previous = inbox._previous
-            sealed, write, tree = seal(epoch)
-            if taken is not None:
-                self._sign_other(inbox, sealed, previous, taken)
-            return sealed, write, tree
-
-        return sealing
-
-    def _take_out(self, inbox: Inbox, epoch: int) -> Accepted | None:
-        """The bundle of the message, out of the open epoch; those behind it move up."""
-        self.choose(SealedLane(epoch, inbox.lane, StatementRow(0, b"", 0, b"", b""), list(inbox._open.values())))
-        target = self.target
-        if target is None or self.told or target.accepted not in inbox._open.values():
-            return None
-        kept = {}
-        for key, accepted in inbox._open.items():
-            if accepted.first_pos > target.accepted.first_pos:
-                moved = accepted.first_pos - target.bundle.count
-                seqs = make_seqs(epoch, inbox.lane, moved, accepted.bundle.count)
-                leaves = leaf_hashes(message_leaves(accepted.bundle, seqs))
-                again = Accepted(accepted.bundle, accepted.data, accepted.bundle_id - ID_STEP, moved, seqs, leaves)
-                again.answers = accepted.answers
-                kept[key] = again
-            elif accepted is not target.accepted:
-                kept[key] = accepted
-        inbox._open = kept
-        inbox._next_id -= ID_STEP
-        return target.accepted
-
-    def _sign_other(self, inbox: Inbox, sealed: SealedLane, previous: bytes, taken: Accepted) -> None:
-        """A second manifest for the slot, which ends with the message, and the receipt under it."""
-        slots, bundle = inbox._slots, taken.bundle
-        first_pos = sum(accepted.bundle.count for accepted in sealed.bundles)
-        first_seq = make_seq(sealed.epoch, sealed.lane, first_pos)
-        leaves = [leaf for accepted in sealed.bundles for leaf in accepted.leaf_hashes]
-        leaves += leaf_hashes(message_leaves(bundle, make_seqs(sealed.epoch, sealed.lane, first_pos, bundle.count)))
-        tree = Tree(leaves)
-        body = MANIFEST.pack(
-            *(slots.origin, slots.actor, slots.incarnation, sealed.epoch, sealed.lane, tree.size, tree.root, previous)
-        )
-        signature = slots._signer.sign("manifest", slots.origin, body).signature
-        statement = StatementRow(sealed.epoch, slots.actor, slots.incarnation, body, signature)
-        self._receipt = make_receipt(statement, tree, first_seq, first_pos, bundle.count)
-        self._unanswered = taken.answers
-        self.tell(sealed.epoch, bundle.sender, first_seq)
-
-    def _answering(self, answer: Callable[[SealedLane, Tree], None]) -> Callable[[SealedLane, Tree], None]:
-        def answering(sealed: SealedLane, tree: Tree) -> None:
-            answer(sealed, tree)
-            if self.told and sealed.epoch == self.told[0].epoch and self._unanswered:
-                for settle in self._unanswered:
-                    settle(self._receipt)
-                self._unanswered = []
-
-        return answering

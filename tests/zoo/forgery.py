@@ -63,15 +63,15 @@ def with_ids(draft: Draft, device_ids: set[bytes]) -> Draft:
     return draft._replace(recipients=members, ciphertexts=tuple(draft.ciphertexts[place] for place in places))
 
 
-def inverted(data: bytes) -> bytes:
-    """Every bit another; a byte, where there are none."""
-    return bytes(byte ^ 0xFF for byte in data) or b"\x00"
+def shifted(data: bytes) -> bytes:
+    """Every byte one more; a byte, where there are none. Not its own inverse: two liars change more than one."""
+    return bytes((byte + 1) % 256 for byte in data) or b"\x00"
 
 
 def change_payload(bundle: Bundle, index: int, victim: bytes) -> Bundle:
     """One common ciphertext is other bytes."""
     drafts = drafts_of(bundle)
-    drafts[index] = drafts[index]._replace(common=inverted(drafts[index].common))
+    drafts[index] = drafts[index]._replace(common=shifted(drafts[index].common))
     return rebuild(bundle, drafts)
 
 
@@ -89,7 +89,7 @@ def change_ciphertext(bundle: Bundle, index: int, victim: bytes) -> Bundle:
     drafts = drafts_of(bundle)
     place = drafts[index].recipients.index(victim)
     ciphertexts = list(drafts[index].ciphertexts)
-    ciphertexts[place] = inverted(ciphertexts[place])
+    ciphertexts[place] = shifted(ciphertexts[place])
     drafts[index] = drafts[index]._replace(ciphertexts=tuple(ciphertexts))
     return rebuild(bundle, drafts)
 

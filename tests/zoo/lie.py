@@ -1,13 +1,12 @@
 """What every lying provider of the zoo is: a small change to a real, built node, that begins when it is told to.
 
-Knows nothing of any single lie, of sockets, or of how a lie is noticed. A liar holds the keys of all actors and of some
-devices of its own, and no other device's key. Wherever it can it lies early, before anything is signed: all that comes
-after (records, states, heads, the log, what is stored, pushed and paged) is then made honestly over the lie.
+Knows nothing of any single lie, of sockets, or of how a lie is noticed. A lie is told by one stage, or by two: the
+actor on the victim's way signs what it made up, and all others are honest, and work on what they were given. A liar
+holds the keys of all actors and of some devices of its own, and no other device's key.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +14,16 @@ import trio
 
 from noise.config import ServeOptions
 from noise.node import Node
-from noise.pipeline.batches import Accepted, MergedEpoch, Part, RoutedLane, SealedLane
+from noise.pipeline.batches import Accepted, Part, SealedLane
+from noise.pipeline.inbox import Inbox
 from noise.protocol.envelope import Bundle, Recipients
-from noise.protocol.identifiers import make_seq
-from noise.protocol.statements import MANIFEST
-from tests.zoo.shadows import Shadows
+from noise.protocol.errors import NoiseError
+from noise.protocol.identifiers import Actor, Role, make_seq
+from tests.zoo.shadows import Shadows, held
+from tests.zoo.stages import Batch, lie_in_outbox, lie_in_receiver, lie_in_router
+
+MIDDLE = (Role.OUTBOX, Role.RECEIVER, Role.ROUTER)
+"""The stages that pass messages on. Any of them can tell most lies."""
 
 
 class NoticedBy(Enum):
@@ -30,12 +34,29 @@ class NoticedBy(Enum):
     PAIR = "two clients that exchange something"
 
 
+class Attitude(Enum):
+    """How liars behave when they are asked for their custody: as honest actors do, or not.
+
+    SUPPRESSED: they are silent, and the sequencer promises that challenges to them are in the log, where they are not.
+    """
+
+    OPEN = "open"
+    SILENT = "silent"
+    LATE = "late"
+    GARBAGE = "garbage"
+    SUPPRESSED = "suppressed"
+
+
 class Facts(NamedTuple):
     """What is known of a lie beforehand.
 
     `summary`: one line, for a person. `verdicts`: the evidence classes that convict, or "stale" or "suspected" where
     nothing can be proved to others. `accused`: "provider", or the role that evidence names. `refusal`: the code with
     which the victim's follower, all by itself, refuses what it is shown; None: it takes it for the truth.
+    `stages`: whose actors can tell it, the usual one first; none: it is told at the door, and no actor signs it.
+    `convicts`: the class that names a liar between inbox and clients; empty: none does, for an outbox can have
+    inherited a mailbox that is not as it must be. An inbox is convicted of the last of `verdicts`. `outboxes_min`: with
+    fewer it cannot be told. `is_in_lane`: a router's lane must have all of it.
     """
 
     name: str
@@ -44,6 +65,14 @@ class Facts(NamedTuple):
     accused: str
     noticed_by: NoticedBy
     refusal: str | None = None
+    stages: tuple[Role, ...] = MIDDLE
+    convicts: str = "StageOmission"
+    outboxes_min: int = 1
+    is_in_lane: bool = False
+
+    def kind_by(self, role: Role) -> str:
+        """The class that names a liar of this role."""
+        return self.verdicts[-1] if role is Role.INBOX else self.convicts
 
 
 class Target(NamedTuple):
@@ -68,16 +97,20 @@ class Target(NamedTuple):
         return self.bundle.recipients[self.bundle.rows[self.place][0]]
 
     def is_in(self, part: Part) -> bool:
-        """Whether a part is of the message's bundle."""
-        return part.bundle is self.bundle
+        """Whether the message is in a part, as it was sent or as somebody on its way has changed it."""
+        return part.first_seq == self.accepted.first_seq and self.place in held(part)
 
 
 class Told(NamedTuple):
-    """A lie that has happened: from `epoch` on, to `victim`, about the message at `seq` (empty: about no message)."""
+    """A lie that has happened: from `epoch` on, to `victim`, about the message at `seq` (empty: about no message).
+
+    `by`: the actor that signed it; None: nobody did.
+    """
 
     epoch: int
     victim: bytes
     seq: bytes
+    by: Actor | None
 
 
 def replace(owner: object, name: str, make: Callable[[Any], Any]) -> None:
@@ -90,10 +123,13 @@ class Lie:
 
     Armed, it waits for the first message that concerns the victim after `after` of them; without a victim, the first
     message with more than one recipient has one. Then it makes its one lie, and is honest again as far as that goes.
+    `by`: whose actors tell it. Those of a later stage lie about what the earlier one made of the message.
     """
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
+        self.by = facts.stages[:1]
+        self.attitude = Attitude.OPEN
         self.told: list[Told] = []
         self.on_told: Callable[[Told], None] = lambda _: None
         self.target: Target | None = None
@@ -111,16 +147,30 @@ class Lie:
         self.is_armed = True
 
     def install(self, node: Node, shadows: Shadows) -> None:
-        """Change a built node, before its pipeline runs."""
+        """Change a built node, before its pipeline runs. Raises NoiseError when it is too small for the lie."""
         self.node = node
         self.shadows = shadows
-        shadows.serve(node.store)
         pipeline = node.pipeline
+        if len(pipeline.outboxes) < self.facts.outboxes_min:
+            raise NoiseError(f"{self.facts.name} needs {self.facts.outboxes_min} outboxes", code="too-few-outboxes")
+        shadows.serve(node.store)
+        for inbox in pipeline.inboxes:
+            replace(inbox, "seal", self._sealing(inbox))
         for router in pipeline.routers:
-            replace(router, "step", self._choosing)
-        for number, receiver in enumerate(pipeline.receivers):
-            replace(receiver, "step", partial(self._editing, number))
+            if Role.ROUTER in self.by:
+                lie_in_router(router, self.edit_lane)
+        for receiver in pipeline.receivers:
+            if Role.RECEIVER in self.by:
+                lie_in_receiver(receiver, self.edit)
+        for outbox in pipeline.outboxes:
+            if Role.OUTBOX in self.by:
+                lie_in_outbox(outbox, self.edit)
         self.change(node)
+
+    @property
+    def liars(self) -> set[Actor]:
+        """The actors that have lied."""
+        return {told.by for told in self.told if told.by is not None}
 
     def change(self, node: Node) -> None:
         """Whatever else a lie changes."""
@@ -135,9 +185,21 @@ class Lie:
     async def between(self, options: ServeOptions) -> None:
         """What the operator does while nothing is served, after `restart_wanted`. Then serving begins again."""
 
-    def edit(self, merged: MergedEpoch, outbox: int) -> MergedEpoch:
-        """What an outbox, by number, is given instead of what was merged for it."""
-        return merged
+    def edit(self, batch: Batch) -> dict[bytes, list[Part]]:
+        """What an actor makes of a batch, by mailbox. The very same `parts`: what an honest one makes."""
+        return batch.parts
+
+    def edit_lane(self, batches: Sequence[Batch]) -> list[dict[bytes, list[Part]]]:
+        """What a router makes of its lane, for each outbox. Only the router of the message's lane lies."""
+        if self.target is not None and self.target.lane not in batches[0].n_messages:
+            return [batch.parts for batch in batches]
+        return [self.edit(batch) for batch in batches]
+
+    def before_sealing(self, inbox: Inbox, epoch: int) -> None:
+        """What is done to an open epoch, before it is sealed."""
+
+    def after_sealing(self, inbox: Inbox, sealed: SealedLane, previous: bytes) -> None:
+        """What else is signed for a slot. `previous`: what the manifest names as the one before it."""
 
     def outbox_of(self, mailbox: bytes) -> int:
         """The number of the outbox that keeps a mailbox."""
@@ -153,11 +215,11 @@ class Lie:
             if device_id != bundle.sender and self._victim in {None, device_id}:
                 yield device_id
 
-    def choose(self, sealed: SealedLane) -> None:
-        """Take the message to lie about, if it is in this lane."""
+    def choose(self, inbox: Inbox, epoch: int) -> None:
+        """Take the message to lie about, if it is in this open epoch."""
         if not self.is_armed or self.target is not None:
             return
-        for accepted in sealed.bundles:
+        for accepted in inbox._open.values():
             for index in range(accepted.bundle.count):
                 victim = next(self.victims_among(accepted.bundle, index), None)
                 if victim is None or not self.wants(accepted.bundle, index):
@@ -165,31 +227,29 @@ class Lie:
                 if self._skip:
                     self._skip -= 1
                     continue
-                self.target = Target(sealed.epoch, sealed.lane, accepted, index, victim)
+                self.target = Target(epoch, inbox.lane, accepted, index, victim)
                 return
 
-    def tell(self, epoch: int, victim: bytes, seq: bytes = b"") -> None:
+    def tell(self, epoch: int, victim: bytes, seq: bytes = b"", by: Actor | None = None) -> None:
         """The lie is told: note it, once."""
-        told = Told(epoch, victim, seq)
+        told = Told(epoch, victim, seq, by)
         if told in self.told:
             return
         self.told.append(told)
         self.on_told(told)
 
-    def _choosing(self, step: Callable[[SealedLane], list[RoutedLane]]) -> Callable[[SealedLane], list[RoutedLane]]:
-        def choosing(sealed: SealedLane) -> list[RoutedLane]:
-            self.choose(sealed)
-            return step(sealed)
+    def _sealing(self, inbox: Inbox) -> Callable[[Callable[[int], Any]], Callable[[int], Any]]:
+        def make(seal: Callable[[int], Any]) -> Callable[[int], Any]:
+            def sealing(epoch: int) -> Any:
+                self.choose(inbox, epoch)
+                previous = inbox._previous
+                if Role.INBOX in self.by:
+                    self.before_sealing(inbox, epoch)
+                made = seal(epoch)
+                if Role.INBOX in self.by:
+                    self.after_sealing(inbox, made[0], previous)
+                return made
 
-        return choosing
+            return sealing
 
-    def _editing(
-        self, outbox: int, step: Callable[[Sequence[RoutedLane]], MergedEpoch]
-    ) -> Callable[[Sequence[RoutedLane]], MergedEpoch]:
-        return lambda lanes: self.edit(step(lanes), outbox)
-
-
-def lane_end(merged: MergedEpoch, lane: int) -> int:
-    """How many positions of a lane the epoch's manifests give away: the first that no manifest has."""
-    manifests = [MANIFEST.decode(row.body) for row in merged.statements]
-    return next(manifest.n_messages for manifest in manifests if manifest.lane == lane)
+        return make

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from noise.protocol.errors import NoiseError
+from noise.protocol.identifiers import Role
 from tests.zoo.face_lies import (
-    OtherManifest,
     Stale,
     Transport,
     TransportCiphertext,
@@ -18,7 +19,8 @@ from tests.zoo.face_lies import (
     spoil_sender,
 )
 from tests.zoo.forgery import change_ciphertext, change_payload, change_recipients
-from tests.zoo.lie import Facts, Lie, NoticedBy
+from tests.zoo.inbox_lies import OtherManifest
+from tests.zoo.lie import MIDDLE, Attitude, Facts, Lie, NoticedBy
 from tests.zoo.log_lies import Fork, Resign, Rollback
 from tests.zoo.mailbox_lies import (
     EMPTY_EPOCHS,
@@ -29,6 +31,7 @@ from tests.zoo.mailbox_lies import (
     Duplicate,
     EmptyRange,
     Insert,
+    Misroute,
     Replay,
     RestartMailbox,
     Swap,
@@ -39,6 +42,7 @@ from tests.zoo.mailbox_lies import (
 
 VICTIM, SENDER, PAIR = NoticedBy.VICTIM, NoticedBy.SENDER, NoticedBy.PAIR
 CONFLICT = ("Conflict",)
+COUNTERS = ("CounterViolation",)
 UNSIGNED = ("suspected",)  # the signed statements are true: whoever shows the bytes to others proves nothing
 
 _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
@@ -67,7 +71,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "other-manifest",
             "a receipt that is not honoured: it is of a manifest that does not count, and nobody gets the message",
-            *(("Omission", "ManifestEquivocation"), "provider", SENDER),
+            *(("Omission", "ManifestEquivocation"), "provider", SENDER, None, (Role.INBOX,)),
         ),
     ),
     (
@@ -76,6 +80,14 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
             "empty-range",
             f"a mailbox stays empty for {EMPTY_EPOCHS} epochs in which messages came for it",
             *(("Omission",), "provider", PAIR),
+        ),
+    ),
+    (
+        Misroute,
+        Facts(
+            "misroute",
+            "one recipient's message goes to an outbox that does not keep its mailbox",
+            *(("Omission",), "provider", PAIR, None, (Role.ROUTER,), "StageOmission", 2),
         ),
     ),
     (
@@ -115,7 +127,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "garble-payload",
             "one recipient gets other bytes than those that its signed history has",
-            *(UNSIGNED, "provider", VICTIM, "bad-signature"),
+            *(UNSIGNED, "provider", VICTIM, "bad-signature", ()),
         ),
     ),
     (
@@ -123,7 +135,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "garble-recipients",
             "one recipient gets another list of recipients than the one that its signed history has",
-            *(UNSIGNED, "provider", VICTIM, "bad-signature"),
+            *(UNSIGNED, "provider", VICTIM, "bad-signature", ()),
         ),
     ),
     (
@@ -131,7 +143,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "garble-sender",
             "one recipient gets another sender's key than the one that its signed history has",
-            *(UNSIGNED, "provider", VICTIM, "sender-not-recipient"),
+            *(UNSIGNED, "provider", VICTIM, "sender-not-recipient", ()),
         ),
     ),
     (
@@ -139,7 +151,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "garble-ciphertext",
             "one recipient gets another ciphertext of its own than the one that its signed history has",
-            *(UNSIGNED, "provider", VICTIM, "bad-signature"),
+            *(UNSIGNED, "provider", VICTIM, "bad-signature", ()),
         ),
     ),
     (
@@ -147,7 +159,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "swap-order",
             "one client gets two messages in the wrong order, each at its position",
-            *(("HistoryViolation",), "outbox", VICTIM, "bad-order"),
+            *(("HistoryViolation",), "provider", VICTIM, "bad-order", (Role.OUTBOX,), ""),
         ),
     ),
     (
@@ -155,7 +167,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "swap-seqs",
             "one client gets two messages of two senders in the wrong order, each at the position of the other",
-            *((*CONFLICT, "CounterViolation"), "provider", PAIR),
+            *((*CONFLICT, "CounterViolation"), "provider", PAIR, None, MIDDLE, "StageOmission", 1, True),
         ),
     ),
     (
@@ -163,7 +175,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "insert",
             "one client gets a message to all that no other recipient gets, and that was never sequenced",
-            *(("Omission",), "provider", PAIR),
+            *(("Omission",), "provider", PAIR, None, MIDDLE, "StageInsertion"),
         ),
     ),
     (
@@ -171,7 +183,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "duplicate",
             "one client gets a message twice in one epoch",
-            *(("CounterViolation",), "provider", VICTIM, "counter-reused"),
+            *(COUNTERS, "provider", VICTIM, "counter-reused", (*MIDDLE, Role.INBOX), "StageInsertion"),
         ),
     ),
     (
@@ -179,7 +191,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "replay",
             "one client gets an old message again, in a later epoch",
-            *(("CounterViolation",), "provider", VICTIM, "counter-reused"),
+            *(COUNTERS, "provider", VICTIM, "counter-reused", (*MIDDLE, Role.INBOX), "StageInsertion"),
         ),
     ),
     (
@@ -187,7 +199,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "restart-mailbox",
             "a mailbox's history begins anew: what it had before never was",
-            *(("MailboxRollback", "MailboxFork"), "outbox", VICTIM, "wrong-state"),
+            *(("MailboxRollback", "MailboxFork"), "outbox", VICTIM, "wrong-state", (Role.OUTBOX,), "MailboxRollback"),
         ),
     ),
     (
@@ -195,7 +207,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "fork",
             "two groups of clients, at two ports, are shown two logs that were one until serving began",
-            *(("LogFork",), "log", PAIR),
+            *(("LogFork",), "log", PAIR, None, (Role.LOG,)),
         ),
     ),
     (
@@ -203,7 +215,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "rollback",
             "a restored backup: what came after it is gone, and other epochs stand in its place",
-            *(("LogFork", "InvalidRecord", "MailboxRollback"), "log", VICTIM, "log-fork"),
+            *(("LogFork", "InvalidRecord", "MailboxRollback"), "log", VICTIM, "log-fork", (Role.LOG,)),
         ),
     ),
     (
@@ -211,7 +223,7 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "resign",
             "one client is shown an epoch that it has verified a second time, with another content",
-            *(("LogFork", "StageEquivocation"), "log", VICTIM, "log-fork"),
+            *(("LogFork", "StageEquivocation"), "log", VICTIM, "log-fork", (Role.LOG,)),
         ),
     ),
     (
@@ -219,13 +231,15 @@ _ZOO: list[tuple[Callable[..., Lie], Facts]] = [
         Facts(
             "stale",
             "one client is told for ever that nothing has come, with the signatures of an old epoch",
-            *(("stale",), "provider", VICTIM),
+            *(("stale",), "provider", VICTIM, None, ()),
         ),
     ),
     (
         partial(Stale, with_heartbeats=False),
         Facts(
-            "silent", "one client is told nothing more on a connection that stays open", ("stale",), "provider", VICTIM
+            "silent",
+            "one client is told nothing more on a connection that stays open",
+            *(("stale",), "provider", VICTIM, None, ()),
         ),
     ),
 ]
@@ -234,7 +248,16 @@ FACTS: dict[str, Facts] = {facts.name: facts for _, facts in _ZOO}
 _MAKERS: dict[str, Any] = {facts.name: make for make, facts in _ZOO}
 
 
-def make_lie(name: str) -> Lie:
-    """A fresh one, not armed. Raises KeyError for a name that is not in FACTS."""
+def make_lie(name: str, *by: Role, attitude: Attitude = Attitude.OPEN) -> Lie:
+    """A fresh one, not armed. `by`: whose actors tell it, the usual ones if none are named. `attitude`: of these.
+
+    Raises KeyError for a name that is not in FACTS, and NoiseError for a stage that cannot tell it.
+    """
     lie: Lie = _MAKERS[name](FACTS[name])
+    lie.attitude = attitude
+    if by:
+        if not set(by) <= set(lie.facts.stages):
+            can = ", ".join(role.name.lower() for role in lie.facts.stages) or "nobody in particular"
+            raise NoiseError(f"{name} is told by {can}", code="no-such-liar")
+        lie.by = by
     return lie

@@ -4,7 +4,7 @@ Knows nothing of messages. Forks and rollbacks are what an operator does with fi
 """
 
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +16,11 @@ from noise.keys import HighWater
 from noise.node import Layout, Node, open_node
 from noise.pipeline.batches import Answer, CommittedEpoch, OutboxEpoch
 from noise.pipeline.fanout import Subscriber
-from noise.pipeline.sequencer import Pace
+from noise.pipeline.sequencer import Pace, Sealed
 from noise.protocol.checkpoint import Checkpoint, sign_checkpoint
 from noise.protocol.delta import DELTA_SHARED, DeltaShared, SignedHead
 from noise.protocol.encoding import Codec
+from noise.protocol.envelope import Bundle
 from noise.protocol.frames import DELTA_PREFIX
 from noise.protocol.history import MAILBOX_STATE, History, map_key_of
 from noise.protocol.identifiers import NO_EPOCH
@@ -28,16 +29,15 @@ from noise.protocol.state_map import StateMap
 from noise.protocol.statements import (
     EPOCH_HEAD,
     EPOCH_RECORD,
+    EpochHead,
     EpochRecord,
-    hash_head,
-    hash_manifest,
-    hash_open,
+    hash_statement,
     statement_leaf_hash,
 )
-from noise.store.base import EpochWrite
 from tests.zoo.lie import Lie, replace
 
 _RECORD: Codec[EpochRecord] = EPOCH_RECORD
+_HEAD: Codec[EpochHead] = EPOCH_HEAD
 _APART_MS = 1_000  # two branches that run the same empty epoch in the same millisecond would not be two yet
 
 
@@ -164,46 +164,41 @@ class Resign(Lie):
         replace(node.pipeline.fanout, "_publish", self._publishing_twice)
         replace(node.pipeline.fanout, "catch_up", self._paging)
 
+    def victims_among(self, bundle: Bundle, index: int) -> Iterator[bytes]:
+        """Whoever is not connected may never hear of it."""
+        listening = self.node.pipeline.fanout._subscribers
+        return (victim for victim in super().victims_among(bundle, index) if victim in listening)
+
     def _signing_twice(
-        self, step: Callable[[Sequence[OutboxEpoch]], tuple[EpochWrite, CommittedEpoch]]
-    ) -> Callable[[Sequence[OutboxEpoch]], tuple[EpochWrite, CommittedEpoch]]:
-        def twice(results: Sequence[OutboxEpoch]) -> tuple[EpochWrite, CommittedEpoch]:
+        self, step: Callable[[Sequence[OutboxEpoch]], tuple[Sealed, CommittedEpoch]]
+    ) -> Callable[[Sequence[OutboxEpoch]], tuple[Sealed, CommittedEpoch]]:
+        def twice(results: Sequence[OutboxEpoch]) -> tuple[Sealed, CommittedEpoch]:
             sequencer, view = self.node.pipeline.sequencer, self.node.pipeline.fanout.view
             before = sequencer.log.range
-            write, committed = step(results)
+            sealed, committed = step(results)
             target = self.target
-            if target is not None and view is not None and target.epoch == write.epoch:
+            if target is not None and view is not None and target.epoch == committed.epoch:
                 number = self.outbox_of(target.victim)
-                self._resigned = self._resign(results, number, view.outboxes[number].states, before, write)
-            return write, committed
+                self._resigned = self._resign(number, view.outboxes[number].states, before, sealed)
+            return sealed, committed
 
         return twice
 
-    def _resign(
-        self,
-        results: Sequence[OutboxEpoch],
-        number: int,
-        states: StateMap[History],
-        before: CompactRange,
-        write: EpochWrite,
-    ) -> _Resigned:
-        pipeline = self.node.pipeline
-        head = EPOCH_HEAD.decode(results[number].statement.body)
-        body = EPOCH_HEAD.encode(head._replace(map_root=states.root_hash, map_count=states.count))
-        signed = pipeline.outboxes[number]._slots._signer.sign("head", self.node.origin, body)
-        bodies = [result.statement.body for result in results]
-        bodies[number] = body
-        opened = write.statements[-1]
-        manifests = results[0].manifests
-        leaves = [statement_leaf_hash(row.actor, hash_manifest(row.body)) for row in manifests]
-        leaves += [statement_leaf_hash(r.statement.actor, hash_head(b)) for r, b in zip(results, bodies, strict=True)]
-        leaves.append(statement_leaf_hash(opened.actor, hash_open(opened.body)))
-        statements = Tree(leaves)
+    def _resign(self, number: int, states: StateMap[History], before: CompactRange, sealed: Sealed) -> _Resigned:
+        """`states`: those of outbox `number` before the epoch."""
+        pipeline, write = self.node.pipeline, sealed.epoch
+        slots = pipeline.outboxes[number]._slots
+        bodies = {row.statement.actor: row.statement.body for row in sealed.kept}
+        head = _HEAD.decode(bodies[slots.actor])
+        body = _HEAD.encode(head._replace(map_root=states.root_hash, map_count=states.count))
+        bodies[slots.actor] = body
+        signed = slots._signer.sign("head", self.node.origin, body)
+        statements = Tree([statement_leaf_hash(actor, hash_statement(actor, one)) for actor, one in bodies.items()])
         record = _RECORD.encode(_RECORD.decode(write.record)._replace(statements_root=statements.root))
         log = before.append(leaf_hash(record))
         sequencer = pipeline.sequencer
         note = sign_checkpoint(sequencer._log_signer, Checkpoint(sequencer._log_name, log.size, log.root()))
-        proof = tuple(statements.inclusion(len(manifests) + number))
+        proof = tuple(statements.inclusion(list(bodies).index(slots.actor)))
         shared = DELTA_SHARED.encode(DeltaShared(note, record, SignedHead(*signed), proof))
         return _Resigned(write.epoch, shared, states)
 

@@ -1,23 +1,28 @@
 """Lies in one mailbox, or in several: what was sequenced is not what is delivered there.
 
-Knows nothing of sockets, the log or the store. All of these are told between receiver and outbox: the outbox signs a
-state that commits to the lie, and live pushes, pages and HTTP show the same.
+Knows nothing of sockets, the log or the store, nor of which stage tells them. Whoever it is, the mailbox's outbox signs
+a state that commits to the lie, and live pushes, pages and HTTP show the same.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 from noise.node import Node
 from noise.pipeline.batches import MergedEpoch, OutboxEpoch, Part
 from noise.pipeline.inbox import Inbox
 from noise.pipeline.outbox import Outbox
 from noise.protocol.envelope import Bundle
+from noise.protocol.errors import ProofError
 from noise.protocol.history import MAILBOX_STATE, hash_state, map_key_of, new_history
-from noise.protocol.identifiers import make_seq
+from noise.protocol.identifiers import make_seq, parse_actor, parse_seq
 from tests.zoo.forgery import Change, Forger, drafts_of
-from tests.zoo.lie import Facts, Lie, Target, lane_end, replace
-from tests.zoo.shadows import without
+from tests.zoo.inbox_lies import append
+from tests.zoo.lie import Facts, Lie, Target, replace
+from tests.zoo.shadows import held, without
+from tests.zoo.stages import Batch
+from tests.zoo.waiting import Waiting
 
 EMPTY_EPOCHS = 3
 
@@ -41,46 +46,111 @@ class Drop(Lie):
         super().__init__(facts)
         self._losers = losers
 
-    def edit(self, merged: MergedEpoch, outbox: int) -> MergedEpoch:
+    def edit(self, batch: Batch) -> dict[bytes, list[Part]]:
         target = self.target
-        if target is None or merged.epoch != target.epoch:
-            return merged
-        parts = dict(merged.parts)
+        if target is None or batch.epoch != target.epoch:
+            return batch.parts
+        edited = dict(batch.parts)
         for mailbox in self._losers(target):
-            if mailbox in parts:
-                left = [without(part, target.place) if target.is_in(part) else part for part in parts.pop(mailbox)]
-                if any(left):
-                    parts[mailbox] = [part for part in left if part]
-                self.tell(merged.epoch, mailbox, target.seq)
-        return merged._replace(parts=parts)
+            parts = batch.parts.get(mailbox, [])
+            if any(target.is_in(part) for part in parts):
+                left = [without(part, target.place) if target.is_in(part) else part for part in parts]
+                edited[mailbox] = [part for part in left if part]
+                self.tell(batch.epoch, mailbox, target.seq, batch.by)
+        return {mailbox: parts for mailbox, parts in edited.items() if parts}
 
 
 class EmptyRange(Lie):
     """From the message on, some epochs bring nothing to the victim."""
 
-    def edit(self, merged: MergedEpoch, outbox: int) -> MergedEpoch:
+    def edit(self, batch: Batch) -> dict[bytes, list[Part]]:
         target = self.target
-        if target is None or target.victim not in merged.parts or len(self.told) == EMPTY_EPOCHS:
-            return merged
-        parts = dict(merged.parts)
-        first, *_ = parts.pop(target.victim)
-        self.tell(merged.epoch, target.victim, first.first_seq)
-        return merged._replace(parts=parts)
+        if target is None or target.victim not in batch.parts or len(self.told) == EMPTY_EPOCHS:
+            return batch.parts
+        first, *_ = batch.parts[target.victim]
+        self.tell(batch.epoch, target.victim, seq_of(first), batch.by)
+        return {mailbox: parts for mailbox, parts in batch.parts.items() if mailbox != target.victim}
+
+
+class Misroute(Lie):
+    """The message is put where another outbox keeps mailboxes: the victim's own outbox never hears of it.
+
+    An honest receiver would not sign it. That of the other outbox, and the outbox, do not look; then there is a state
+    map with one mailbox too many, and nobody is shown that: it would give the lie away.
+    """
+
+    def edit_lane(self, batches: Sequence[Batch]) -> list[dict[bytes, list[Part]]]:
+        target = self.target
+        edited = [dict(batch.parts) for batch in batches]
+        if target is None or target.epoch != batches[0].epoch or target.lane not in batches[0].n_messages:
+            return edited
+        own = self.outbox_of(target.victim)
+        edited[(own + 1) % len(edited)][target.victim] = edited[own].pop(target.victim)
+        self.tell(target.epoch, target.victim, target.seq, batches[own].by)
+        return edited
+
+    def change(self, node: Node) -> None:
+        for outbox in node.pipeline.outboxes:
+            replace(outbox, "step", partial(self._hiding, outbox))
+        for actor in (*node.pipeline.receivers, *node.pipeline.outboxes):
+            replace(actor, "check", self._looking_away)
+
+    def _looking_away(self, check: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        def looking_away(given: Any, items: Any) -> None:
+            try:
+                check(given, items)
+            except ProofError:
+                if self.target is None or self.target.epoch != given.epoch:
+                    raise
+
+        return looking_away
+
+    def _hiding(
+        self, outbox: Outbox, step: Callable[[MergedEpoch], OutboxEpoch]
+    ) -> Callable[[MergedEpoch], OutboxEpoch]:
+        def hiding(merged: MergedEpoch) -> OutboxEpoch:
+            made = step(merged)
+            if self.target is None or self.outbox_of(self.target.victim) == outbox.number:
+                return made
+            victim = self.target.victim
+            return made._replace(
+                touched={mailbox: one for mailbox, one in made.touched.items() if mailbox != victim},
+                history=[row for row in made.history if row.mailbox != victim],
+                caches=[row for row in made.caches if row.key != victim],
+            )
+
+        return hiding
 
 
 class _Edit(Lie):
     """Changes what the victim gets in the epoch of the message."""
 
-    def edit(self, merged: MergedEpoch, outbox: int) -> MergedEpoch:
+    def edit(self, batch: Batch) -> dict[bytes, list[Part]]:
         target = self.target
-        if target is None or merged.epoch != target.epoch or target.victim not in merged.parts:
-            return merged
-        parts = self.lie_about(target, merged, merged.parts[target.victim])
+        if target is None or batch.epoch != target.epoch or target.victim not in batch.parts:
+            return batch.parts
+        parts = self.lie_about(target, batch, batch.parts[target.victim])
         parts.sort(key=lambda part: part.first_seq)
-        return merged._replace(parts=merged.parts | {target.victim: parts})
+        return batch.parts | {target.victim: parts}
 
-    def lie_about(self, target: Target, merged: MergedEpoch, parts: list[Part]) -> list[Part]:
+    def lie_about(self, target: Target, batch: Batch, parts: list[Part]) -> list[Part]:
         raise NotImplementedError
+
+
+def seq_of(part: Part) -> bytes:
+    """Of a part's first message."""
+    epoch, lane, first_pos = parse_seq(part.first_seq)
+    return make_seq(epoch, lane, first_pos + held(part)[0])
+
+
+def free_seq(batch: Batch, target: Target) -> bytes:
+    """Behind all that the message's lane has in this epoch, and all that the victim was given as if it were there."""
+    pos = batch.n_messages[target.lane]
+    for part in batch.parts.get(target.victim, []):
+        _, lane, first_pos = parse_seq(part.first_seq)
+        if lane == target.lane:
+            pos = max(pos, first_pos + part.bundle.count)
+    return make_seq(batch.epoch, target.lane, pos)
 
 
 class ChangeContent(_Edit):
@@ -90,12 +160,13 @@ class ChangeContent(_Edit):
         super().__init__(facts)
         self._change = change
 
-    def lie_about(self, target: Target, merged: MergedEpoch, parts: list[Part]) -> list[Part]:
-        self.tell(merged.epoch, target.victim, target.seq)
-        changed = self._change(target.bundle, target.place, target.victim)
-        return [
-            self.shadows.place(changed, part.first_seq, part.indexes) if target.is_in(part) else part for part in parts
-        ]
+    def lie_about(self, target: Target, batch: Batch, parts: list[Part]) -> list[Part]:
+        self.tell(batch.epoch, target.victim, target.seq, batch.by)
+        return [self._changed(target, part) if target.is_in(part) else part for part in parts]
+
+    def _changed(self, target: Target, part: Part) -> Part:
+        changed = self._change(part.bundle, target.place, target.victim)
+        return self.shadows.place(changed, part.first_seq, part.indexes)
 
 
 class ChangeSender(ChangeContent):
@@ -126,101 +197,91 @@ class Insert(_Edit):
     def change(self, node: Node) -> None:
         self._forger.learn_prekeys(node.store)
 
-    def lie_about(self, target: Target, merged: MergedEpoch, parts: list[Part]) -> list[Part]:
-        seq = make_seq(merged.epoch, target.lane, lane_end(merged, target.lane))
-        self.tell(merged.epoch, target.victim, seq)
+    def lie_about(self, target: Target, batch: Batch, parts: list[Part]) -> list[Part]:
+        seq = free_seq(batch, target)
+        self.tell(batch.epoch, target.victim, seq, batch.by)
         forged = self._forger.forge(target.bundle, [drafts_of(target.bundle)[target.place]])
         return [*parts, self.shadows.place(forged, seq)]
 
 
 class Duplicate(_Edit):
-    """The victim gets the message's bundle a second time, at positions that no lane has."""
+    """The victim gets the message's bundle a second time, at positions that no lane has.
 
-    def lie_about(self, target: Target, merged: MergedEpoch, parts: list[Part]) -> list[Part]:
-        seq = make_seq(merged.epoch, target.lane, lane_end(merged, target.lane))
-        self.tell(merged.epoch, target.victim, seq)
+    An inbox sequences it twice, and so everybody gets it twice.
+    """
+
+    def before_sealing(self, inbox: Inbox, epoch: int) -> None:
+        target = self.target
+        if target is not None and (epoch, inbox.lane) == (target.epoch, target.lane):
+            self.tell(epoch, target.victim, append(inbox, epoch, target.accepted), parse_actor(inbox._slots.actor))
+
+    def lie_about(self, target: Target, batch: Batch, parts: list[Part]) -> list[Part]:
+        seq = free_seq(batch, target)
+        self.tell(batch.epoch, target.victim, seq, batch.by)
         part = next(part for part in parts if target.is_in(part))
         return [*parts, self.shadows.place(part.bundle, seq, part.indexes)]
 
 
 class Replay(Lie):
-    """The victim gets the message's bundle again, in an epoch after it."""
+    """The victim gets the message's bundle again, in an epoch after it. If an inbox does it, everybody does."""
 
-    def edit(self, merged: MergedEpoch, outbox: int) -> MergedEpoch:
+    def before_sealing(self, inbox: Inbox, epoch: int) -> None:
         target = self.target
-        if target is None or merged.epoch <= target.epoch or self.told or outbox != self.outbox_of(target.victim):
-            return merged
-        seq = make_seq(merged.epoch, target.lane, lane_end(merged, target.lane))
-        self.tell(merged.epoch, target.victim, seq)
+        if target is not None and not self.told and epoch > target.epoch and inbox.lane == target.lane:
+            self.tell(epoch, target.victim, append(inbox, epoch, target.accepted), parse_actor(inbox._slots.actor))
+
+    def edit(self, batch: Batch) -> dict[bytes, list[Part]]:
+        target = self.target
+        if target is None or batch.epoch <= target.epoch or batch.outbox != self.outbox_of(target.victim):
+            return batch.parts
+        if any(told.epoch < batch.epoch or told.by == batch.by for told in self.told):
+            return batch.parts
+        seq = free_seq(batch, target)
+        self.tell(batch.epoch, target.victim, seq, batch.by)
         bundle = target.bundle
         mine = tuple(i for i, row in enumerate(bundle.rows) if bundle.recipients[row[0]].index(target.victim) >= 0)
         again = self.shadows.place(bundle, seq, mine if len(mine) < bundle.count else ())
-        parts = sorted([*merged.parts.get(target.victim, []), again], key=lambda part: part.first_seq)
-        return merged._replace(parts=merged.parts | {target.victim: parts})
+        parts = sorted([*batch.parts.get(target.victim, []), again], key=lambda part: part.first_seq)
+        return batch.parts | {target.victim: parts}
 
 
-class Swap(Lie):
+class Swap(Waiting):
     """Two messages of one epoch change places for the victim.
 
     `with_seqs`: each is shown at the other's position, and they are of two senders: one device's counters would betray
-    it. Without: each keeps its position, and the later one comes first. Two messages seldom meet in an epoch, so while
-    it waits, the liar cuts no epoch for a message that is alone in it, before the idle interval is over.
+    it. Without: each keeps its position, and the later one comes first. A router needs both in one lane.
     """
 
     def __init__(self, facts: Facts, *, with_seqs: bool) -> None:
         super().__init__(facts)
         self._with_seqs = with_seqs
 
-    def change(self, node: Node) -> None:
-        for inbox in node.pipeline.inboxes:
-            replace(inbox, "_on_work", self._holding(node.pipeline.inboxes))
+    def can_begin(self, bundles: Sequence[Bundle]) -> bool:
+        return len({bundle.sender for bundle in bundles} if self._with_seqs else bundles) >= 2
 
-    def _holding(self, inboxes: list[Inbox]) -> Callable[[Callable[[], None]], Callable[[], None]]:
-        def make(notice_work: Callable[[], None]) -> Callable[[], None]:
-            def notice() -> None:
-                waiting = [accepted for inbox in inboxes for accepted in inbox._open.values()]
-                concerned = [accepted.bundle for accepted in waiting if self._concerns(accepted.bundle)]
-                if self.is_armed and not self.told and waiting and len(concerned) == len(waiting):
-                    senders = {bundle.sender for bundle in concerned}
-                    if len(senders if self._with_seqs else concerned) < 2:
-                        self.node.pipeline.sequencer._has_work = True  # stopping seals it all the same
-                        return
-                notice_work()
-
-            return notice
-
-        return make
-
-    def _concerns(self, bundle: Bundle) -> bool:
-        """Whether the victim receives all of it, along with others."""
-        return all(
-            len(members.device_ids) > 1 and (self._victim is None or members.index(self._victim) >= 0)
-            for members in bundle.recipients
-        )
-
-    def edit(self, merged: MergedEpoch, outbox: int) -> MergedEpoch:
+    def edit(self, batch: Batch) -> dict[bytes, list[Part]]:
         if not self.is_armed or self.told:
-            return merged
-        for mailbox in sorted(merged.parts) if self._victim is None else [self._victim]:
-            parts = merged.parts.get(mailbox, [])
+            return batch.parts
+        for mailbox in sorted(batch.parts) if self._victim is None else [self._victim]:
+            parts = batch.parts.get(mailbox, [])
             for i, j in combinations(range(len(parts)), 2):
                 if not self._can_swap(parts[i].bundle, parts[j].bundle):
                     continue
                 if self._skip:
                     self._skip -= 1
-                    return merged
+                    return batch.parts
                 swapped = list(parts)
                 one, other = parts[i], parts[j]
                 if self._with_seqs:
                     one = self.shadows.place(parts[i].bundle, parts[j].first_seq, parts[i].indexes)
                     other = self.shadows.place(parts[j].bundle, parts[i].first_seq, parts[j].indexes)
                 swapped[i], swapped[j] = other, one
-                self.tell(merged.epoch, mailbox, parts[i].first_seq)
-                return merged._replace(parts=merged.parts | {mailbox: swapped})
-        return merged
+                self.tell(batch.epoch, mailbox, parts[i].first_seq, batch.by)
+                return batch.parts | {mailbox: swapped}
+        return batch.parts
 
     def _can_swap(self, one: Bundle, other: Bundle) -> bool:
-        if not self._concerns(one) or not self._concerns(other):
+        if not self.concerns(one) or not self.concerns(other):
             return False
         return not self._with_seqs or (one.sender != other.sender and one.count == other.count)
 
@@ -250,7 +311,7 @@ class RestartMailbox(Lie):
                 history = new_history(target.victim, merged.epoch)
                 value_hash = hash_state(MAILBOX_STATE.encode(history.state))
                 outbox.states = outbox.states.update([(map_key_of(target.victim), value_hash, history)])
-                self.tell(merged.epoch, target.victim, target.seq)
+                self.tell(merged.epoch, target.victim, target.seq, parse_actor(outbox._slots.actor))
             return step(merged)
 
         return restarting

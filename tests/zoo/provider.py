@@ -13,11 +13,16 @@ import trio
 from noise.config import ServeOptions
 from noise.node import Layout, Node, create_node, open_node, serve_node
 from noise.protocol.identifiers import format_id
+from tests.zoo.custody_lies import garble_custody, hide_custody, suppress_challenges
 from tests.zoo.lie import Lie
 from tests.zoo.shadows import Shadows
 
 EPOCH_MS, IDLE_MS, HEARTBEAT_MS = 5, 500, 100
 """For the impatient: a lie that waits for a second message, or for the next epoch, waits half a second at most."""
+
+
+CHALLENGE_EPOCHS = 12
+"""Some more than those for which a late liar is silent."""
 
 
 class LyingProvider:
@@ -118,12 +123,16 @@ def install(lie: Lie, nodes: Sequence[Node], directories: Sequence[Path]) -> Non
     """Make liars of built nodes, which lie in these directories, before their pipelines run."""
     for node, data in zip(nodes, directories, strict=True):
         lie.install(node, Shadows(Layout(data).database.parent / "shadows"))
+        hide_custody(node.custody, lie)
+        garble_custody(node.pipeline.custody_desk, lie)
+        suppress_challenges(node.pipeline.challenges, lie)
     lie.connect(nodes)
 
 
 def impatient(data: Path) -> ServeOptions:
     """One inbox, one outbox, a free port, and short intervals."""
-    return ServeOptions(data, "127.0.0.1", 0, "parallel", None, None, EPOCH_MS, IDLE_MS, HEARTBEAT_MS)
+    options = ServeOptions(data, "127.0.0.1", 0, "parallel", None, None, EPOCH_MS, IDLE_MS, HEARTBEAT_MS)
+    return options._replace(challenge_epochs=CHALLENGE_EPOCHS)
 
 
 @asynccontextmanager

@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from noise.pipeline.batches import Part
+from noise.pipeline.batches import Accepted, Part
 from noise.protocol.envelope import Bundle
-from noise.protocol.identifiers import make_seqs, parse_seq
-from noise.protocol.merkle import leaf_hashes
-from noise.protocol.statements import message_leaves
+from noise.protocol.identifiers import parse_seq
 from noise.store.base import LANE_BITS, BundleRow, Store
 
 _FIRST_NUMBER = 1 << 40
@@ -56,9 +54,7 @@ class Shadows:
             )
             with self._path.open("a", encoding="ascii") as file:
                 file.write(line + "\n")
-        hashes = leaf_hashes(message_leaves(bundle, make_seqs(epoch, lane, first_pos, bundle.count)))
-        chosen = [hashes[i] for i in indexes] if indexes else hashes
-        return Part(bundle, bundle_id, first_seq, indexes, chosen)
+        return Part(Accepted(bundle, row.body, bundle_id, first_seq), indexes)
 
 
 def held(part: Part) -> tuple[int, ...]:
@@ -68,9 +64,9 @@ def held(part: Part) -> tuple[int, ...]:
 
 def without(part: Part, index: int) -> Part | None:
     """A part without one message of its bundle; None: nothing is left."""
-    kept = [(i, leaf) for i, leaf in zip(held(part), part.leaf_hashes, strict=True) if i != index]
+    kept = tuple(i for i in held(part) if i != index)
     if not kept:
         return None
     if len(kept) == len(part.leaf_hashes):
         return part
-    return Part(part.bundle, part.bundle_id, part.first_seq, tuple(i for i, _ in kept), [leaf for _, leaf in kept])
+    return Part(Accepted(part.bundle, b"", part.bundle_id, part.first_seq), kept)

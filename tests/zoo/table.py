@@ -1,12 +1,14 @@
-"""The table of the zoo: for each lie what it is convicted of, who noticed, how soon, and how large the proof is.
+"""The tables of the zoo: of what each lie is convicted, who noticed, and how soon; and which actor that comes down to.
 
-Knows nothing of how evenings go. A document holds the table between two marks.
+Knows nothing of how evenings go. A document holds both tables between two marks.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from noise.protocol.errors import NoiseError
+from noise.protocol.evidence.verdict import PROVIDER
+from noise.protocol.identifiers import Role
 from tests.zoo.convicting import Case, is_provable, knowing
 from tests.zoo.lie import Facts, NoticedBy
 
@@ -14,6 +16,17 @@ BEGIN, END = "<!-- zoo table: begin -->", "<!-- zoo table: end -->"
 _COLUMNS = ("lie", "convicted of", "accused", "noticed by", "epochs over a link", "without", "proof")
 _NOTICED_BY = {NoticedBy.VICTIM: "the victim", NoticedBy.SENDER: "the sender", NoticedBy.PAIR: "two clients"}
 NOTHING = "–"
+WRONG = "**"
+"""Around what must not be."""
+
+NOT_NOTICED = f"{WRONG}NOT NOTICED{WRONG}"
+_STAGE_COLUMNS = ("lie", "told by", "convicted of", "named", "if it does not answer", "proof")
+_STAGE_LEGEND = """
+With three inboxes and three outboxes: the actor on the message's way lies, and all others are honest, and answer when
+they are asked for their custody. *Named* is that one actor, by role and number; *nobody*: the proof convicts the
+provider, and leads to none of its actors. *If it does not answer*, others must have what it was given and what it made
+of that; where they do not, it is unresponsive, which is a suspicion.
+"""
 _LEGEND = """
 Epochs are counted from the lie until the first client knew, then until both whom it concerns did; 0 is the epoch of the
 lie itself. *Over a link*: the two also compare past the provider. *Without*: only in what they send each other, sealed,
@@ -35,7 +48,7 @@ def format_row(row: Row) -> tuple[str, ...]:
     facts, case = row.facts, row.linked
     known_to = knowing(facts)
     if case.epochs_until(*known_to) is None:
-        return (facts.name, "**NOT NOTICED**", *[NOTHING] * (len(_COLUMNS) - 2))
+        return (facts.name, NOT_NOTICED, *[NOTHING] * (len(_COLUMNS) - 2))
     verdict, accused, size = case.noticed[0].verdict, NOTHING, NOTHING
     if case.proof:
         accused, size = case.judge(case.proof).accused, f"{len(case.proof)} bytes"
@@ -53,17 +66,60 @@ def _epochs(facts: Facts, case: Case | None) -> str:
     return str(first) if first == both else f"{first}, then {both}"
 
 
+class StageRow(NamedTuple):
+    """One lie, told by actors of one role, on two evenings: they answer when they are asked for custody, or do not."""
+
+    facts: Facts
+    role: Role
+    asked: Case
+    silent: Case
+
+
+def format_stage_row(row: StageRow) -> tuple[str, ...]:
+    """As many cells as there are columns of the table of stages."""
+    kind, named, size = _blame(row.asked, row.role)
+    silent = ", ".join(_blame(row.silent, row.role)[:2])
+    return (row.facts.name, row.role.name.lower(), kind, named, silent, size)
+
+
+def _blame(case: Case, role: Role) -> tuple[str, str, str]:
+    """(of what, who is named, how large the proof is) by the proof of who noticed first."""
+    if not case.proof:
+        return NOTHING, NOT_NOTICED, NOTHING
+    blame = case.blame(case.proof)
+    liars = [str(told.by) for told in case.told if told.by is not None and told.by.role is role]
+    named = f"the {role.name.lower()}" if blame.actor in liars else f"{WRONG}{blame.actor}{WRONG}"
+    if blame.actor == PROVIDER:
+        named = "nobody"
+    return blame.kind, named, f"{len(blame.proof)} bytes" if blame.is_proven else NOTHING
+
+
 def make_table(rows: Iterable[Row]) -> str:
     """Markdown, with an end of line."""
-    lines = [_COLUMNS, tuple("---" for _ in _COLUMNS), *map(format_row, rows)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines) + _LEGEND
+    return _markdown(_COLUMNS, map(format_row, rows)) + _LEGEND
 
 
-def rows_in(document: str) -> dict[str, list[str]]:
-    """The cells of a document's table, by lie. Raises NoiseError when it has no place for one."""
+def make_stage_table(rows: Iterable[StageRow]) -> str:
+    """Markdown, with an end of line."""
+    return _markdown(_STAGE_COLUMNS, map(format_stage_row, rows)) + _STAGE_LEGEND
+
+
+def _markdown(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def rows_in(document: str) -> list[list[list[str]]]:
+    """The rows of a document's tables, cell by cell. Raises NoiseError when it has no place for them."""
     begin, end = _place(document)
-    lines = [line.strip("|").split("|") for line in document[begin:end].splitlines() if line.startswith("|")]
-    return {cells[0].strip(): [cell.strip() for cell in cells] for cells in lines[2:]}
+    tables: list[list[list[str]]] = []
+    for line in document[begin:end].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if tuple(cells) in {_COLUMNS, _STAGE_COLUMNS}:
+            tables.append([])
+        elif cells and set(cells) != {"---"}:
+            tables[-1].append(cells)
+    return tables
 
 
 def with_table(document: str, table: str) -> str:

@@ -42,6 +42,8 @@ def test_list_and_help_name_every_lie() -> None:
 
 def test_wrong_usage_is_told() -> None:
     assert run_zoo("serve", "--lie", "white-lie", "--data", "x").returncode == 2
+    cannot = run_zoo("serve", "--lie", "misroute", "--by", "outbox", "--data", "x")
+    assert (cannot.returncode, "misroute is told by router" in cannot.stderr) == (1, True)
     failed = run_zoo("serve", "--lie", "drop-one", "--data", "x", "--bind", "nowhere")
     assert failed.returncode == 1
     assert "--bind needs HOST:PORT" in failed.stderr
@@ -52,20 +54,23 @@ def test_wrong_usage_is_told() -> None:
 def test_run_writes_its_table_into_a_document(tmp_path: Path) -> None:
     document = tmp_path / "document.md"
     document.write_text("nothing\n", encoding="utf-8")
-    refused = run_zoo("run", "drop-all", "--write", str(document))
+    refused = run_zoo("run", "other-manifest", "--write", str(document))
     assert (refused.returncode, "no place for a table" in refused.stderr) == (1, True)
     document.write_text(f"before\n{BEGIN}\n{END}\nafter\n", encoding="utf-8")
-    done = run_zoo("run", "drop-all", "--write", str(document))
+    done = run_zoo("run", "other-manifest", "--write", str(document))
     assert (done.returncode, done.stderr) == (0, "")
     written = document.read_text(encoding="utf-8")
     assert written == f"before\n{BEGIN}\n\n{done.stdout}\n{END}\nafter\n"
-    assert rows_in(written)["drop-all"][1] == "Omission"
+    [[manifest], [inbox]] = rows_in(written)
+    assert manifest[:2] == ["other-manifest", "Omission"]
+    assert inbox[:4] == ["other-manifest", "inbox", "ManifestEquivocation", "the inbox"]
 
 
 async def test_serves_a_liar_until_told_to_stop(tmp_path: Path) -> None:
     with trio.fail_after(60):
         data = str(tmp_path / "liar")
         arguments = ["serve", "--lie", "drop-one", "--data", data, "--bind", "127.0.0.1:0", "--after", "0"]
+        arguments += ["--by", "router", "--custody", "silent", "--inboxes", "3", "--outboxes", "2"]
         process = await trio.lowlevel.open_process(
             [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=client_environment()
         )
@@ -101,6 +106,7 @@ async def talk(alice: Watcher, bob: Watcher, said: trio.abc.ReceiveStream) -> No
         lied = await read_line(said)
         assert lied.startswith("lied in epoch ")
         assert format_id(bob.device_id) in lied
+        assert " by router-0-" in lied
         await alice.wait_texts(1)
         await alice.say(b"found", bob)
         await alice.wait_texts(2)

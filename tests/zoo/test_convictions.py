@@ -16,11 +16,14 @@ import trio
 from noise.node import Node
 from noise.pipeline.batches import CommittedEpoch
 from noise.protocol.errors import NoiseError
-from noise.protocol.identifiers import format_id
-from noise_client import Seal, Verdict
+from noise.protocol.evidence.proof import verify_proof
+from noise.protocol.evidence.verdict import NotProven
+from noise.protocol.identifiers import Role, format_id
+from noise_client import Seal
 from noise_client.verdicts import FINE
 from tests.e2e.provider_process import ROOT, client_environment
-from tests.zoo.__main__ import spend_evenings
+from tests.zoo.__main__ import spend_evenings, spend_stage_evenings
+from tests.zoo.checking import check_blame, check_noticed
 from tests.zoo.convicting import (
     AFTER,
     ALICE,
@@ -28,20 +31,28 @@ from tests.zoo.convicting import (
     EVENING_S,
     HONEST_MESSAGES,
     NAMES,
-    STALE,
     Case,
     is_provable,
-    knowing,
     needs_link,
+    shape_for,
     spend_evening,
 )
 from tests.zoo.forgery import FORGED, Forger
 from tests.zoo.lie import Facts, Lie, NoticedBy, replace
 from tests.zoo.lies import FACTS, make_lie
-from tests.zoo.table import BEGIN, END, NOTHING, Row, format_row, make_table, rows_in, with_table
-
-EPOCHS_MAX = 25
-"""In which a lie must be out. The clients talk all the time, three bundles a round."""
+from tests.zoo.table import (
+    BEGIN,
+    END,
+    NOTHING,
+    Row,
+    StageRow,
+    format_row,
+    format_stage_row,
+    make_stage_table,
+    make_table,
+    rows_in,
+    with_table,
+)
 
 PROVABLE = [name for name, facts in FACTS.items() if is_provable(facts)]
 SEALED = [name for name in PROVABLE if not needs_link(FACTS[name])]
@@ -60,23 +71,6 @@ async def verify(proof: bytes, origin: bytes, directory: Path, *flags: str) -> t
     return done.returncode, json.loads(done.stdout)
 
 
-def check_noticed(case: Case, facts: Facts) -> None:
-    """The right ones know the right thing, in time, and nothing else was found: but two logs contradict each other in
-    everything."""
-    known_to = knowing(facts)
-    epochs = case.epochs_until(*known_to)
-    assert epochs is not None, case.judgements
-    assert facts.verdicts[0] == STALE or 0 <= epochs <= EPOCHS_MAX
-    for name in known_to:
-        assert case.judgements[name].verdict is (Verdict.EXPOSED if is_provable(facts) else Verdict(facts.verdicts[0]))
-    for proofs in case.proofs.values() if facts.name != "fork" else ():
-        assert {case.judge(proof).kind for proof in proofs} <= set(facts.verdicts)
-        assert {case.judge(proof).accused.split("-")[0] for proof in proofs} <= {facts.accused}
-    if not is_provable(facts):
-        assert not any(case.proofs.values())
-        assert case.judgements[ALICE].verdict is Verdict.OK
-
-
 def check_forged(case: Case) -> None:
     """An operator can seal for everybody: who sent it, and where it is not, gives it away."""
     [forged] = [delivery for delivery in case.heard[BOB] if delivery.sender == Forger().device_id]
@@ -88,8 +82,10 @@ def check_forged(case: Case) -> None:
 async def test_every_lie_is_noticed_and_strangers_convict(name: str, tmp_path: Path) -> None:
     with trio.fail_after(TEST_S):
         facts = FACTS[name]
-        case = await spend_evening(make_lie(name), tmp_path / "liar")
+        shape = None if Role.LOG in facts.stages else shape_for(facts, Role.OUTBOX)
+        case = await spend_evening(make_lie(name), tmp_path / "liar", shape=shape)
         check_noticed(case, facts)
+        check_blame(case, *facts.stages[:1])
         if name in FORGERIES:
             check_forged(case)
         if not is_provable(facts):
@@ -100,8 +96,8 @@ async def test_every_lie_is_noticed_and_strangers_convict(name: str, tmp_path: P
         assert (status, said["result"]) == (0, "convicted")
         assert (said["kind"], said["accused"], said["epoch"]) == (verdict.kind, verdict.accused, str(verdict.epoch))
         assert said["origin"] == format_id(case.origin)
-        status, said = await verify(case.proof, bytes(32), tmp_path, *flags)
-        assert (status, said["result"]) == (1, "not-proven")
+        with pytest.raises(NotProven):
+            verify_proof(case.proof, [bytes(32)])
 
 
 @pytest.mark.parametrize("name", SEALED)
@@ -152,32 +148,43 @@ async def test_the_honest_provider_ends_the_evening_with_nothing(is_restarted: b
         assert said[0][:shortest] == said[1][:shortest] == said[2][:shortest]
 
 
-async def test_table_of_an_evening() -> None:
+async def test_tables_of_an_evening() -> None:
     with trio.fail_after(TEST_S):
         rows = await spend_evenings(["restart-mailbox", "drop-one"])
-        document = with_table(f"before\n{BEGIN}\nold\n{END}\nafter\n", make_table(rows))
+        stage_rows = await spend_stage_evenings(["restart-mailbox", "misroute"])
+        tables = make_table(rows) + "\n" + make_stage_table(stage_rows)
+        document = with_table(f"before\n{BEGIN}\nold\n{END}\nafter\n", tables)
         assert document.startswith(f"before\n{BEGIN}\n\n| lie |")
         assert document.endswith(f"\n{END}\nafter\n")
-        assert with_table(document, make_table(rows)) == document
-        shown = rows_in(document)
-        assert list(shown) == ["restart-mailbox", "drop-one"]
-        assert shown["restart-mailbox"][1:4] == ["MailboxRollback", "outbox-0-0", "the victim"]
-        assert shown["restart-mailbox"][5] == NOTHING
-        assert shown["drop-one"][1:4] == ["Omission", "provider", "two clients"]
-        assert shown["drop-one"][6] == f"{len(rows[1].linked.proof)} bytes"
+        assert with_table(document, tables) == document
+        [[restart, drop], [restarted, misrouted]] = rows_in(document)
+        assert restart[:4] == ["restart-mailbox", "MailboxRollback", "outbox-0-0", "the victim"]
+        assert restart[5] == NOTHING
+        assert drop[:4] == ["drop-one", "Omission", "provider", "two clients"]
+        assert drop[6] == f"{len(rows[1].linked.proof)} bytes"
+        named = ["MailboxRollback", "the outbox", "MailboxRollback, the outbox"]
+        assert restarted[:5] == ["restart-mailbox", "outbox", *named]
+        named = ["StageOmission", "the router", "StageOmission, the router"]
+        assert misrouted[:5] == ["misroute", "router", *named]
+        assert misrouted[5].endswith(" bytes")
 
 
-def test_table_says_what_was_not_noticed() -> None:
-    case = Case(FACTS["drop-one"], bytes(32), 3, (), {}, {}, {}, {})
+def test_tables_say_what_was_not_noticed() -> None:
+    case = Case(FACTS["drop-one"], bytes(32), 3, (), {}, {}, {}, {}, (), {})
     assert format_row(Row(FACTS["drop-one"], case, None))[1] == "**NOT NOTICED**"
+    assert format_stage_row(StageRow(FACTS["drop-one"], Role.ROUTER, case, case))[3] == "**NOT NOTICED**"
 
 
-def test_document_has_a_row_for_each_lie() -> None:
+def test_document_has_a_row_for_each_lie_and_each_liar() -> None:
     """`python -m tests.zoo run --write docs/threat-model.md` writes it."""
-    shown = rows_in((ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8"))
-    assert list(shown) == list(FACTS)
-    for name, cells in shown.items():
-        assert cells[1].removeprefix("nothing; ") in FACTS[name].verdicts
+    lies, liars = rows_in((ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8"))
+    assert [cells[0] for cells in lies] == list(FACTS)
+    for name, verdict, *_ in lies:
+        assert verdict.removeprefix("nothing; ") in FACTS[name].verdicts
+    can = [(facts, role) for facts in FACTS.values() for role in sorted(set(facts.stages) - {Role.LOG})]
+    for (facts, role), cells in zip(can, liars, strict=True):
+        stage, kind = role.name.lower(), facts.kind_by(role)
+        assert cells[:4] == [facts.name, stage, kind or facts.verdicts[0], f"the {stage}" if kind else "nobody"]
 
 
 @pytest.mark.parametrize("document", ["nothing", BEGIN, END, f"{END} {BEGIN}", f"{BEGIN} {END} {BEGIN}"])

@@ -17,8 +17,8 @@ from tests.zoo.forgery import (
     change_payload,
     change_recipients,
     drafts_of,
-    inverted,
     rebuild,
+    shifted,
 )
 
 ORIGIN = bytes(31) + b"\x01"
@@ -63,7 +63,7 @@ def test_one_thing_changes_and_the_signature_no_longer_fits(change: Change, inde
             assert after[1:] == before[1:]
         elif change is change_payload:
             assert after._replace(common=b"") == before._replace(common=b"", recipients=after.recipients)
-            assert after.common == inverted(before.common) != before.common
+            assert after.common == shifted(before.common) != before.common
         elif change is change_ciphertext:
             place = before.recipients.index(victim)
             differing = [n for n, pair in enumerate(zip(before[2], after[2], strict=True)) if pair[0] != pair[1]]

@@ -4,6 +4,7 @@ Knows nothing of evidence: raw followers compare nothing with each other. That t
 each other is what evidence is made of.
 """
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ HEARD: dict[str, tuple[list[bytes], list[bytes], list[bytes]]] = {
     "drop-all": ([HELLO, TWO, THREE, FOUR], [HELLO, TWO, THREE, FOUR], [HELLO, TWO, THREE, FOUR]),
     "other-manifest": ([HELLO, TWO, THREE, FOUR], [HELLO, TWO, THREE, FOUR], [HELLO, TWO, THREE, FOUR]),
     "empty-range": (ALL, [HELLO, FOUR], ALL),
+    "misroute": (ALL, [HELLO, TWO, THREE, FOUR], ALL),
     "change-payload": (ALL, [HELLO], ALL),
     "change-recipients": (ALL, [HELLO], ALL),
     "change-sender": (ALL, ALL, ALL),
@@ -55,6 +57,7 @@ ELSEWHERE = {"swap-order", "swap-seqs", "fork", "rollback"}  # these have tests 
 TRUTHFUL_STORE = {"garble-payload", "garble-recipients", "garble-sender", "garble-ciphertext"}
 TRUTHFUL_STORE |= {"resign", "stale", "silent"}
 TRUTHFUL_STORE |= {"other-manifest"}  # what was signed beside it is nowhere but at the sender's
+TRUTHFUL_STORE |= {"misroute"}  # the outbox that was given too much keeps it from the store
 NEWCOMER_FOOLED = {"restart-mailbox", "resign"}  # these contradict what was shown before
 
 
@@ -314,6 +317,13 @@ async def test_lie_needs_no_victim_and_no_single_lane(name: str, tmp_path: Path)
                 await made.alice.wait_frames(1)
             victims = {told.victim for told in lie.told}
             assert victims <= {made.alice.device_id, made.bob.device_id, made.carol.device_id}
+
+
+async def test_lie_that_needs_two_outboxes_is_not_told_with_one(tmp_path: Path) -> None:
+    with trio.fail_after(30), pytest.raises(ExceptionGroup) as caught:
+        async with lying_provider(make_lie("misroute"), tmp_path / "liar"):
+            pass
+    assert "misroute needs 2 outboxes" in "".join(traceback.format_exception(caught.value))
 
 
 async def test_lie_in_a_pipeline_without_faces(tmp_path: Path) -> None:
