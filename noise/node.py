@@ -272,17 +272,13 @@ async def open_node(options: ServeOptions) -> AsyncIterator[Node]:
         shape, _ = _wanted(options, state.roster)
         make_topology(options.topology, *shape)  # or refuse, before anything is made for it
         async with open_custodies(state, coming=actors_of_shape(*shape)) as custody:
-            node = await build_node(options, state.keys, state.origin, state.store, custody, state.high_water)
-            delete_ended_keys(state.keys, [Signed(*roster) for roster in node.rosters])
+            node = await build_node(options, state, custody)
+            delete_ended_keys(state.keys, state.rosters)
             yield node
 
 
-async def build_node(
-    options: ServeOptions, keys: KeyRing, origin: bytes, store: Store, custody: Custody, high_water: HighWater
-) -> Node:
-    """Recover from an open store, end what was interrupted, and sign a new roster if another shape was asked for."""
-    rosters = await load_rosters(store, origin)
-    state = OpenState(Layout(options.data), keys, origin, store, high_water, rosters)
+async def build_node(options: ServeOptions, state: OpenState, custody: Custody) -> Node:
+    """Recover from an open state, end what was interrupted, and sign a new roster if another shape was asked for."""
     current = state.roster
     shape, parameters = _wanted(options, current)
     topology = make_topology(options.topology, *shape)
@@ -290,9 +286,9 @@ async def build_node(
     if await pipeline.finish_pending() is not None:
         pipeline = await build_pipeline(state, custody, topology, options.mailboxes_max)
     if (current.count_of(Role.INBOX), current.count_of(Role.OUTBOX), current.parameters) != (*shape, parameters):
-        await state.add_roster(sign_roster(keys, rosters, store.next_epoch, shape, parameters))
+        await state.add_roster(sign_roster(state.keys, state.rosters, state.store.next_epoch, shape, parameters))
         pipeline = await build_pipeline(state, custody, topology, options.mailboxes_max)
-    return Node(origin, pipeline, store, custody, [SignedRoster(*roster) for roster in rosters])
+    return Node(state.origin, pipeline, state.store, custody, [SignedRoster(*roster) for roster in state.rosters])
 
 
 async def build_pipeline(

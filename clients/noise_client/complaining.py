@@ -17,7 +17,7 @@ from noise.protocol.delta import SignedRoster
 from noise.protocol.encoding import Codec
 from noise.protocol.errors import NoiseError
 from noise.protocol.evidence.blame import UNRESPONSIVE, Blame, questions_of
-from noise.protocol.evidence.proof import PROOF, verify_proof
+from noise.protocol.evidence.proof import PROOF
 from noise.protocol.identifiers import parse_seq
 from noise.protocol.inquiry import Inquiry, OpenChallenge
 from noise.protocol.signing import Signed
@@ -162,11 +162,9 @@ class Complaining:
             while len(self._opened) > _OPENED_MAX:
                 self._opened.popitem(last=False)
         status = await self._http().challenge_status(complaint_id, opened.key)
-        proof = await self._think(inquiry.take_status, opened, status)
-        if proof is not None:
-            verdict = await self._think(verify_proof, proof, (challenge.origin,))
-            kind, is_proven = verdict.kind, not verdict.is_suspicion
-            return _Found(Blame(verdict.accused, kind, verdict.epoch, is_proven, blame.way, proof), -1)
+        found = await self._think(inquiry.take_status, opened, status, blame)
+        if found is not None:
+            return _Found(found, -1)
         if not status.answer:
             return _Found(blame, self._due_epoch(witness, status.state))
         again = await self._think(inquiry.judge)

@@ -157,13 +157,9 @@ class _Asker:
         with self._console.status(f"{blame.actor} is challenged") as shown:
             while True:
                 status = await self._asking.get(_STATUS, f"{complaint}/{format_id(opened.key)}")
-                proof = self._inquiry.take_status(opened, status)
-                if proof is not None:
-                    verdict = verify_proof(proof, (challenge.origin,))
-                    is_proven = not verdict.is_suspicion
-                    return Blame(verdict.accused, verdict.kind, verdict.epoch, is_proven, blame.way, proof)
-                if status.answer:
-                    return None
+                found = self._inquiry.take_status(opened, status, blame)
+                if found is not None or status.answer:
+                    return found
                 shown.update(f"{blame.actor} is challenged, and has {_time_left(status)}")
                 await trio.sleep(_POLL_S)
 

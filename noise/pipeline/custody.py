@@ -23,6 +23,7 @@ from noise.pipeline.kept_messages import content_of, entry_of, load_messages, op
 from noise.pipeline.lanes import read_lane
 from noise.pipeline.outbox import check_record, parse_picks
 from noise.pipeline.past_states import PastStates, Snapshot, take_snapshot
+from noise.pipeline.slots import signed_of
 from noise.protocol.delta import OtherLeaf, SignedHead, SignedRoster
 from noise.protocol.envelope import Recipients, RecipientSet
 from noise.protocol.errors import DecodeError, NoiseError
@@ -53,7 +54,7 @@ from noise.protocol.placement import actors_of, place_mailbox
 from noise.protocol.signing import Signed
 from noise.protocol.stages import receiver_of, router_of, way_of
 from noise.protocol.statements import EPOCH_RECORD, ROSTER, Roster, hash_manifest, hash_roster
-from noise.store.base import StatementRow, Store, StoreCorrupt
+from noise.store.base import Store, StoreCorrupt
 from noise.store.custody import Custody, CustodyRow
 
 _RECORDS_READ = 1024
@@ -278,10 +279,6 @@ class CustodyDesk:
             return None if found is None else RecipientSet(found.env_salt, found.device_ids)
 
         return known._replace(leaves_of=lambda _: leaves, recipients_of=recipients_of)
-
-
-def signed_of(row: StatementRow) -> Signed:
-    return Signed(row.body, row.signature)
 
 
 def check_stage(case: Case, stage: StageCustody, signed: Sequence[SignedRoster]) -> None:

@@ -16,6 +16,7 @@ from noise.pipeline.receiver import items_of, merge
 from noise.pipeline.recovery import load_histories, load_senders
 from noise.pipeline.router import Routed, route
 from noise.pipeline.senders import SenderTable
+from noise.pipeline.slots import signed_of
 from noise.protocol.checkpoint import log_name_of, verify_checkpoint
 from noise.protocol.encoding import Codec
 from noise.protocol.errors import NoiseError
@@ -147,7 +148,7 @@ class Replay:
         row = rows.get(actor.encode())
         if row is None:
             raise StoreCorrupt(f"the statement of {actor} is missing")
-        verify_statement(Signed(row.body, row.signature), STATEMENTS[actor.role][0], roster, actor, row.incarnation)
+        verify_statement(signed_of(row), STATEMENTS[actor.role][0], roster, actor, row.incarnation)
         slot = (row.actor, row.incarnation)
         if row.body != make(row, self._previous.get(slot, bytes(32))):
             raise StoreCorrupt(f"what {actor} signed for epoch {epoch} is not what its input makes")

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import trio
 
 from noise.pipeline.batches import Accepted, SealedLane
+from noise.pipeline.slots import signed_of
 from noise.pipeline.stored import open_stored
 from noise.protocol.errors import NoiseError
 from noise.protocol.identifiers import parse_actor
 from noise.protocol.merkle import Tree
-from noise.protocol.signing import Signed, verify_strict
+from noise.protocol.signing import verify_strict
 from noise.protocol.statements import MANIFEST, Manifest, Roster, verify_statement
 from noise.store.base import ID_STEP, BundleRow, ManifestRow, Store, StoreCorrupt
 
@@ -49,7 +50,7 @@ async def load_lane(
         if name is None or statement.actor != name:
             raise StoreCorrupt("it is none of the roster's")
         actor = parse_actor(name)
-        verify_statement(Signed(statement.body, statement.signature), "manifest", roster, actor, statement.incarnation)
+        verify_statement(signed_of(statement), "manifest", roster, actor, statement.incarnation)
         for row, accepted in zip(rows, bundles, strict=True):
             bundle = accepted.bundle
             if (row.bundle_id, row.epoch, row.first_pos) != (expected_id, epoch, expected_pos):

@@ -15,7 +15,7 @@ import trio
 from noise.pipeline.batches import MergedEpoch, OutboxEpoch, Part, Touched
 from noise.pipeline.items import check_places, content_of
 from noise.pipeline.kept import encode_parts
-from noise.pipeline.slots import Slots
+from noise.pipeline.slots import Slots, signed_of
 from noise.pipeline.writeback import Writeback
 from noise.protocol.delta import encode_own_part
 from noise.protocol.history import (
@@ -32,7 +32,6 @@ from noise.protocol.history import (
 from noise.protocol.identifiers import NO_EPOCH, Actor, make_seqs, parse_seq
 from noise.protocol.merkle import EMPTY_ROOT
 from noise.protocol.placement import Rendezvous
-from noise.protocol.signing import Signed
 from noise.protocol.stages import check_items, check_merge_sheet, item_hash
 from noise.protocol.state_map import StateMap
 from noise.protocol.statements import EPOCH_HEAD, RosterInForce, hash_head, hash_merge, hash_route
@@ -158,7 +157,7 @@ class Outbox:
         """Raises NoiseError for an epoch that is not what the receiver signed. `items`: what it comes to."""
         statement = merged.kept.statement
         inputs = [hash_route(kept.statement.body) for kept in merged.routes]
-        signed = Signed(statement.body, statement.signature)
+        signed = signed_of(statement)
         check_items(check_merge_sheet(signed, *self._in_force, self._actor, merged.epoch, inputs), items)
         check_places(merged.parts, merged.epoch, self._lanes, self._placement, self._actor)
 

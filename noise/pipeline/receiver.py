@@ -13,10 +13,9 @@ import trio
 from noise.pipeline.batches import MergedEpoch, Part, Parts, RoutedLane
 from noise.pipeline.items import check_places, content_of, gather, hash_items
 from noise.pipeline.kept import encode_receiver_batch
-from noise.pipeline.slots import Slots
+from noise.pipeline.slots import Slots, signed_of
 from noise.protocol.identifiers import Actor
 from noise.protocol.placement import Rendezvous
-from noise.protocol.signing import Signed
 from noise.protocol.stages import check_entry, check_route_sheet, item_hash, items_root
 from noise.protocol.statements import MERGE_SHEET, MergeSheet, RosterInForce, hash_manifest, hash_merge, hash_route
 from noise.store.custody import CustodyRow
@@ -64,7 +63,7 @@ def check_routed(
 ) -> None:
     """What a router passes on is what it signed, and may be there. Raises DecodeError, ProofError or SignatureError."""
     statement = routed.kept.statement
-    signed = Signed(statement.body, statement.signature)
+    signed = signed_of(statement)
     manifest_hash = hash_manifest(routed.manifest.body)
     sheet = check_route_sheet(signed, *in_force, routed.lane, routed.epoch, manifest_hash)
     check_entry(sheet, outbox, list(items.hashes.values()), routed.entry_proof)

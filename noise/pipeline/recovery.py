@@ -13,6 +13,7 @@ from noise.pipeline.epoch_log import EpochLog, load_epoch_log
 from noise.pipeline.inheritance import check_inheritance, has_heirs
 from noise.pipeline.outbox import parse_picks
 from noise.pipeline.senders import SenderTable
+from noise.pipeline.slots import signed_of
 from noise.pipeline.stored import check_row, lane_of
 from noise.pipeline.writeback import Writeback
 from noise.protocol.checkpoint import log_name_of, verify_checkpoint
@@ -157,7 +158,7 @@ async def _signed_state(store: Store, origin: bytes, rosters: Sequence[Signed], 
         for name in roster.signers():
             actor, statement = parse_actor(name), rows[name]
             label, hash_body = STATEMENTS[actor.role]
-            verify_statement(Signed(statement.body, statement.signature), label, roster, actor, statement.incarnation)
+            verify_statement(signed_of(statement), label, roster, actor, statement.incarnation)
             previous[name, statement.incarnation] = hash_body(statement.body)
             if actor.role is Role.OUTBOX:
                 head = EPOCH_HEAD.decode(statement.body)

@@ -14,12 +14,11 @@ from noise.exchange.base import Exchange
 from noise.pipeline.batches import Accepted, Part, Parts, RoutedLane, SealedLane
 from noise.pipeline.items import gather, hash_items
 from noise.pipeline.kept import encode_router_batch
-from noise.pipeline.slots import Slots
+from noise.pipeline.slots import Slots, signed_of
 from noise.protocol.errors import ProofError
 from noise.protocol.identifiers import Actor, make_seq
 from noise.protocol.merkle import Tree, tree_root
 from noise.protocol.placement import Rendezvous
-from noise.protocol.signing import Signed
 from noise.protocol.stages import check_manifest, entry_hash, items_root
 from noise.protocol.statements import ROUTE_SHEET, RosterInForce, hash_manifest, hash_route
 from noise.store.custody import CustodyRow
@@ -61,7 +60,7 @@ def hash_entries(routed: Sequence[Parts], outboxes: Sequence[Actor]) -> Tree:
 def check_sealed(sealed: SealedLane, in_force: RosterInForce) -> None:
     """What an inbox passes on is what it signed. Raises DecodeError, ProofError or SignatureError."""
     statement = sealed.statement
-    signed = Signed(statement.body, statement.signature)
+    signed = signed_of(statement)
     manifest = check_manifest(signed, in_force.roster, sealed.lane, sealed.epoch)
     hashes: list[bytes] = []
     for accepted in sealed.bundles:

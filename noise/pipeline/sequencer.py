@@ -13,14 +13,14 @@ import trio
 
 from noise.pipeline.batches import CommittedEpoch, CommittedOutbox, OutboxEpoch
 from noise.pipeline.epoch_log import EpochLog
-from noise.pipeline.slots import Slots
+from noise.pipeline.slots import Slots, signed_of
 from noise.protocol.checkpoint import Checkpoint, sign_checkpoint
 from noise.protocol.delta import DELTA_SHARED, DeltaShared, SignedHead
 from noise.protocol.errors import ProofError
 from noise.protocol.identifiers import Role
 from noise.protocol.merkle import EMPTY_ROOT, Tree, leaf_hash
 from noise.protocol.placement import actors_of
-from noise.protocol.signing import Signed, Signer
+from noise.protocol.signing import Signer
 from noise.protocol.stages import check_head, check_manifest, check_merge_sheet, check_route_sheet
 from noise.protocol.statements import (
     EPOCH_OPEN,
@@ -142,16 +142,16 @@ class Sequencer:
         first = results[0]
         epoch, n_messages, inputs = first.epoch, 0, []
         for lane, row, kept in zip(roster.lanes, first.manifests, first.routes, strict=True):
-            n_messages += check_manifest(_signed(row), roster, lane.lane, epoch).n_messages
+            n_messages += check_manifest(signed_of(row), roster, lane.lane, epoch).n_messages
             sheet, manifest_hash = kept.statement, hash_manifest(row.body)
-            check_route_sheet(_signed(sheet), roster, roster_hash, lane.lane, epoch, manifest_hash)
+            check_route_sheet(signed_of(sheet), roster, roster_hash, lane.lane, epoch, manifest_hash)
             inputs.append(hash_route(sheet.body))
         for outbox, result in zip(self._outboxes, results, strict=True):
             if (result.manifests, result.routes) != (first.manifests, first.routes):
                 raise ProofError(f"{outbox} was given other statements than the others", code="wrong-sheet")
             sheet, head = result.merge.statement, result.head.statement
-            check_merge_sheet(_signed(sheet), roster, roster_hash, outbox, epoch, inputs)
-            check_head(_signed(head), roster, roster_hash, outbox, epoch, hash_merge(sheet.body))
+            check_merge_sheet(signed_of(sheet), roster, roster_hash, outbox, epoch, inputs)
+            check_head(signed_of(head), roster, roster_hash, outbox, epoch, hash_merge(sheet.body))
         return n_messages
 
     def step(self, results: Sequence[OutboxEpoch]) -> tuple[Sealed, CommittedEpoch]:
@@ -250,10 +250,6 @@ class Sequencer:
         if not self._stopping.is_set():
             self._wake = trio.Event()
         return True
-
-
-def _signed(row: StatementRow) -> Signed:
-    return Signed(row.body, row.signature)
 
 
 def _kept(results: Sequence[OutboxEpoch], opened: StatementRow) -> list[CustodyRow]:

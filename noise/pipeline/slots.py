@@ -7,7 +7,7 @@ change; `noise.pipeline.recovery` emits what is stored.
 
 from noise.protocol.errors import NoiseError
 from noise.protocol.identifiers import Actor
-from noise.protocol.signing import Signer
+from noise.protocol.signing import Signed, Signer
 from noise.store.base import StatementRow
 
 
@@ -15,6 +15,11 @@ class SlotReused(NoiseError):
     """A bug, and the one that must never leave the process: an actor was about to sign an epoch for the second time."""
 
     default_code = "slot-reused"
+
+
+def signed_of(row: StatementRow) -> Signed:
+    """What was signed, of a slot's row."""
+    return Signed(row.body, row.signature)
 
 
 class Slots:

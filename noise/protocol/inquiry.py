@@ -86,16 +86,18 @@ class Inquiry:
         rosters = CustodyAnswer(tuple(self._rosters), Question(bytes(16), bytes(32)), ())
         blame = assign_blame(self._proof, [*self._answers, rosters], self._origin)
         if blame.kind == UNRESPONSIVE and self._admitted:
-            verdict = verify_proof(self._admitted[0], (self._origin,))
-            return Blame(verdict.accused, verdict.kind, verdict.epoch, True, blame.way, self._admitted[0])
+            return self._blame_by(self._admitted[0], blame)
         return blame
 
     def challenge(self, blame: Blame) -> Challenge:
         """What an unresponsive actor is to be asked for everybody to see. Raises NoiseError for who was not asked."""
-        for actor in way_of(self._roster_of(blame.question), *blame.question) if blame.question else ():
-            if str(actor) == blame.actor and blame.question is not None:
-                incarnation = self._roster_of(blame.question).entry(actor).incarnation
-                return Challenge(self._origin, actor.encode(), incarnation, blame.epoch, *blame.question)
+        question = blame.question
+        if question is not None:
+            roster = self._roster_of(question)
+            for actor in way_of(roster, *question):
+                if str(actor) == blame.actor:
+                    incarnation = roster.entry(actor).incarnation
+                    return Challenge(self._origin, actor.encode(), incarnation, blame.epoch, *question)
         raise NoiseError(f"{blame.actor} had nothing to do with it", code="not-asked")
 
     def check_receipt(self, challenge: Challenge, receipt: SignedChallengeReceipt) -> OpenChallenge:
@@ -108,16 +110,23 @@ class Inquiry:
         rosters.slot_key([Signed(*receipt)], "challenge", parse_actor(body.actor), body.incarnation, body.by_epoch)
         return opened
 
-    def take_status(self, opened: OpenChallenge, status: ChallengeStatus) -> bytes | None:
-        """An answer that came is taken. A proof, when the challenge was suppressed, or not answered in time."""
+    def take_status(self, opened: OpenChallenge, status: ChallengeStatus, blame: Blame) -> Blame | None:
+        """An answer that came is taken. Else who is to blame, when the challenge of `blame`'s actor was suppressed, or
+        not answered in time; None: there is still time."""
         if status.answer:
             self.take_answers([CUSTODY_ANSWER.decode(status.answer)])
             return None
-        unanswered = status.unanswered()
-        if unanswered is not None:
-            return self._prove(unanswered)
-        other = OtherLeaf(*status.other) if status.other else None
-        return self._prove(SuppressedChallenge(opened.receipt, status.log, status.path, other))
+        finding: Finding | None = status.unanswered()
+        if finding is None:
+            other = OtherLeaf(*status.other) if status.other else None
+            finding = SuppressedChallenge(opened.receipt, status.log, status.path, other)
+        proof = self._prove(finding)
+        return self._blame_by(proof, blame) if proof else None
+
+    def _blame_by(self, proof: bytes, blame: Blame) -> Blame:
+        """Whom a proof names, on the way on which `blame` found somebody silent."""
+        verdict = verify_proof(proof, (self._origin,))
+        return Blame(verdict.accused, verdict.kind, verdict.epoch, not verdict.is_suspicion, blame.way, proof)
 
     def _prove(self, finding: Finding) -> bytes | None:
         try:

@@ -11,7 +11,8 @@ import trio
 
 from noise.config import CHALLENGE_EPOCHS, CUSTODY_EPOCHS, ServeOptions
 from noise.keys import HighWater, KeyRing
-from noise.node import Node, build_node, sealed_epochs
+from noise.node import Layout, Node, OpenState, build_node, sealed_epochs
+from noise.pipeline.recovery import load_rosters
 from noise.protocol.identifiers import origin_of
 from noise.protocol.signing import SIGNED
 from noise.protocol.statements import Parameters
@@ -53,7 +54,9 @@ async def opened(store: Store, keys: Keys, chosen: ServeOptions, custody: Custod
     high_water = HighWater(chosen.data)
     high_water.open(await sealed_epochs(store), store.next_epoch)
     try:
-        yield await build_node(chosen, keys.ring, keys.origin, store, custody or MemoryCustody(), high_water)
+        rosters = await load_rosters(store, keys.origin)
+        state = OpenState(Layout(chosen.data), keys.ring, keys.origin, store, high_water, rosters)
+        yield await build_node(chosen, state, custody or MemoryCustody())
     finally:
         high_water.close()
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import trio
 
 from noise.config import ServeOptions
-from noise.node import Node, build_node, sealed_epochs
+from noise.node import Layout, Node, OpenState, build_node, sealed_epochs
 from noise.pipeline.batches import CommittedEpoch
+from noise.pipeline.recovery import load_rosters
 from noise.protocol.delta import RecipientLists, SignedRoster
 from noise.protocol.errors import NoiseError, Rejected
 from noise.protocol.frames import (
@@ -271,8 +272,11 @@ class Provider:
     async def _serve(self, store: MemoryStore, custody: Custody, life: Life) -> None:
         self._mark.open(await sealed_epochs(store), store.next_epoch)
         await self.operator.prepare(store, custody, self._mark, life.chores)
-        node = await build_node(life.options(), self.keys.ring, self.origin, store, custody, self._mark)  # type: ignore[arg-type]
-        delete_ended_keys(self.keys.ring, [Signed(*roster) for roster in node.rosters])
+        options, rosters = life.options(), await load_rosters(store, self.origin)
+        mark: Any = self._mark
+        state = OpenState(Layout(options.data), self.keys.ring, self.origin, store, mark, rosters)
+        node = await build_node(options, state, custody)
+        delete_ended_keys(self.keys.ring, state.rosters)
         self._on_node(node)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._run_pipeline, node, nursery.cancel_scope)
