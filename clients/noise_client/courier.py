@@ -181,6 +181,9 @@ class Courier:
         except Rejected as refused:
             if refused.code not in _CANNOT_SHOW:
                 return
+        # whoever answers at this address may be another provider by now, and tell the truth about its own log
+        if (await http.challenge()).origin != witness.origin:
+            return
         if not await self._calls.run(witness.hear_log, lookup, proof):
             statements, inclusion = await _record(http, size - 1, lookup.size)
             await self._calls.run(witness.hear_fork, lookup, statements, inclusion)

@@ -26,6 +26,7 @@ _RECEIVE_BYTES = 65_536  # with trio_websocket's default, receiving is a fifth a
 _FRAMES_WAITING_MAX = 2
 _SCHEMES = {"http": False, "ws": False, "https": True, "wss": True}
 _STATUSES_THAT_PASS = frozenset({408, 425, 429})
+_TOO_LATE = "auth-timeout"  # the provider closes so when no proof came in time: that says nothing about the proof
 
 _CLOSE_MEANINGS = {
     CloseCode.GOING_AWAY: "the provider stops, or starts again",
@@ -165,8 +166,10 @@ class Link:
         if code is None or code == 1006:
             return LinkError("the connection broke")
         meaning = _CLOSE_MEANINGS.get(code, "the provider closed the connection")
-        reason = f": {closed.reason}" if closed is not None and closed.reason else ""
-        return LinkError(f"{meaning} (code {code}{reason})", close_code=code, is_final=code in CloseCode.FATAL)
+        reason = (closed.reason if closed is not None else None) or ""
+        said = f": {reason}" if reason else ""
+        is_final = code in CloseCode.FATAL and not reason.startswith(_TOO_LATE)
+        return LinkError(f"{meaning} (code {code}{said})", close_code=code, is_final=is_final)
 
     async def drain(self) -> None:
         """Read until the end. What nobody receives any more is thrown away, but it is read."""

@@ -113,10 +113,12 @@ class OwnPrekeys:
     def _missing(self, origin: bytes, count: PrekeyCount) -> PrekeyUpload:
         """What the provider lacks, its private halves stored first. What it has not taken is offered again."""
         missing = ONE_TIME_STOCK - count.one_time if count.one_time <= ONE_TIME_STOCK // 2 else 0
-        fresh_ms = now_ms() - FALLBACK_PERIOD_MS
+        now = now_ms()
+        fresh_ms = now - FALLBACK_PERIOD_MS
         is_fallback_due = count.fallback_not_after_ms < fresh_ms + PUBLIC_LIFE_MS[FALLBACK]
+        # a key of the future was made while our clock was ahead: the provider takes none that lives so long
         one_time, fallbacks = (
-            [k for k in self._store.prekeys(kind) if k.prekey_id > count.last_id and k.made_ms >= fresh_ms]
+            [k for k in self._store.prekeys(kind) if k.prekey_id > count.last_id and fresh_ms <= k.made_ms <= now]
             for kind in (ONE_TIME, FALLBACK)
         )
         again = one_time[:missing] + (fallbacks[-1:] if is_fallback_due else [])

@@ -61,7 +61,7 @@ _MAY_COME = {
 
 
 class CloseCode:
-    """WebSocket close codes of our own. An SDK reconnects after anything but the FATAL ones."""
+    """WebSocket close codes of our own. An SDK reconnects after all but the FATAL ones, and after "auth-timeout"."""
 
     GOING_AWAY = 1001  # the server stops; reconnect
     PROTOCOL = 4400  # malformed frame, or one out of turn

@@ -88,10 +88,16 @@ def check_public_key(key: bytes) -> None:
 
 
 def verify_raw(key: bytes, signature: bytes, message: bytes) -> None:
-    """Strict Ed25519 over bare bytes (for C2SP notes, which bring their own domain separation)."""
+    """Strict Ed25519 over bare bytes (for C2SP notes, which bring their own domain separation).
+
+    R of small order is refused, as WebCrypto demands and OpenSSL does not: else the owner of a key could make
+    signatures that verify here and not in a browser.
+    """
     check_public_key(key)
     if len(signature) != 64:
         raise SignatureError("a signature has 64 bytes")
+    if signature[:32] in SMALL_ORDER_KEYS:
+        raise SignatureError("a signature's R of small order")
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except (InvalidSignature, ValueError):

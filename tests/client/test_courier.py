@@ -11,7 +11,9 @@ import pytest
 import trio
 import trio.testing
 
+from noise.protocol.encoding import HASHES
 from noise.protocol.errors import NoiseError
+from noise.protocol.frames import CHALLENGE, ChallengeFrame
 from noise.protocol.gossip import SectionFrame, SectionRequest, ViewFrame, encode_gossip, parse_gossip
 from noise_client import Device, LinkError, gossip_link, open_client
 from noise_client.courier import Courier
@@ -23,7 +25,7 @@ from noise_client.provider_http import open_http
 from noise_client.trust_store import StoreCalls
 from tests.client.devices import NOBODY, QUICK
 from tests.client.scripted import in_time
-from tests.client.test_link import answering, make_certificate, raw_server
+from tests.client.test_link import make_certificate, raw_server
 from tests.client.witnesses import Keeper, chat
 from tests.vectors.cast import ORIGIN
 
@@ -139,24 +141,48 @@ async def test_an_answer_that_trickles_holds_no_frame_up() -> None:
 async def test_only_a_provider_that_cannot_show_a_proof_is_suspected(
     status: int, code: str | None, is_suspicious: bool
 ) -> None:
+    body = json.dumps({"code": code, "detail": "as the test says"}).encode() if code else b"a proxy's page"
+    reasons, n_asked = await reasons_after(status, body, ORIGIN)
+    assert reasons == ({"log-differs"} if is_suspicious else set())
+    assert n_asked == (3 if is_suspicious else 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b'{"code": "not-committed", "detail": "it is a younger log"}'),
+        (200, HASHES.encode((bytes(32),))),
+        (200, HASHES.encode(())),
+    ],
+)
+@in_time
+async def test_another_provider_at_the_same_address_says_nothing_of_ours(status: int, body: bytes) -> None:
+    assert await reasons_after(status, body, bytes(32)) == (set(), 2)
+    assert await reasons_after(status, body, ORIGIN) == ({"log-differs"}, 3)
+
+
+async def reasons_after(status: int, body: bytes, origin: bytes) -> tuple[set[str], int]:
+    """Why alice suspects her provider when she asks about a peer's log and is answered so by whoever has this origin;
+    and how often she asked."""
     liar = chat(12)
     alice, bob = Keeper("alice").follow(liar), Keeper("bob").follow(liar, 5)
-    body = json.dumps({"code": code, "detail": "as the test says"}).encode() if code else b"a proxy's page"
-    answer = b"HTTP/1.1 %d x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+    challenge = CHALLENGE.encode(ChallengeFrame(origin, bytes(32), 1000, 0))
     n_asked = 0
 
-    async def refuse(stream: trio.SocketStream) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
         nonlocal n_asked
         n_asked += 1
-        await answering(answer)(stream)
+        is_challenge = (await stream.receive_some()).startswith(b"POST /v1/challenges ")
+        said = (201, challenge) if is_challenge else (status, body)
+        head = b"HTTP/1.1 %d x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (said[0], len(said[1]))
+        await stream.send_all(head + said[1])
 
-    async with raw_server(refuse) as provider_url:
+    async with raw_server(answer) as provider_url:
         courier = courier_of(alice)
         async with running(courier, alice, provider_url):
             await courier.receive(bob.id, encode_gossip(ViewFrame(bob.witness.view(alice.id))))
             await trio.testing.wait_all_tasks_blocked(0.1)
-            assert n_asked == (2 if is_suspicious else 1)
-            assert alice.reasons == ({"log-differs"} if is_suspicious else set())
+            return alice.reasons, n_asked
 
 
 @pytest.mark.parametrize(("lookups_max", "n_asked_at_once"), [(64, 4), (2, 2)])

@@ -201,6 +201,16 @@ async def test_a_close_says_why_after_all_that_came_before_it(code: int) -> None
             assert (closed.value.close_code, closed.value.is_final) == (code, code in CloseCode.FATAL)
 
 
+async def test_who_was_too_slow_to_prove_itself_may_try_again() -> None:
+    async def script(session: Session) -> None:
+        await session.ws.aclose(CloseCode.UNAUTHENTICATED, "auth-timeout: the challenge was not answered in time")
+
+    async with linked(script) as link:
+        with pytest.raises(LinkError, match="auth-timeout") as closed:
+            await link.receive()
+        assert (closed.value.close_code, closed.value.is_final) == (CloseCode.UNAUTHENTICATED, False)
+
+
 async def test_a_connection_that_breaks() -> None:
     async def script(session: Session) -> None:
         await trio.aclose_forcefully(session.ws._stream)

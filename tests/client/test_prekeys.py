@@ -7,6 +7,7 @@ import pytest
 import trio
 import trio.testing
 
+from noise.protocol.limits import PREKEY_LIFE_MS
 from noise.protocol.prekeys import (
     NO_PREKEY_ID,
     PREKEY,
@@ -250,6 +251,20 @@ async def test_what_is_refused_for_long_is_offered_again_and_does_not_pile_up(
     desk.refuses_uploads = False
     await desk.person.publish()
     assert [number_of(prekey.prekey_id) for prekey in desk.seen] == list(range(1, ONE_TIME_STOCK + 2))
+
+
+async def test_keys_of_a_clock_that_was_ahead_are_not_offered_when_it_is_right_again(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Checking()
+    desk.refuses_uploads = True  # as the real one does: they end too late
+    with monkeypatch.context() as ahead:
+        ahead.setattr("noise_client.prekeys.now_ms", lambda: now_ms() + 3 * DAY_MS)
+        await desk.person.supply(60)
+    desk.refuses_uploads = False
+    await desk.person.publish()
+    assert (desk.count(ALICE).one_time, len(keys_of(desk, FALLBACK))) == (ONE_TIME_STOCK, 1)
+    assert max(prekey.not_after_ms for prekey in desk.seen) <= now_ms() + PREKEY_LIFE_MS
 
 
 async def test_an_answer_that_was_lost_costs_nothing(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,7 +1,7 @@
 """Makes the golden vectors of strict Ed25519 and of signature inputs.
 
 `accepted` and `refused` are (key, signature, message) as the strict rules judge them. Those with `lax: true` the
-`cryptography` package (OpenSSL) accepts when it is asked alone, and so do browsers.
+`cryptography` package (OpenSSL) accepts when it is asked alone, and so do browsers, but not all of them.
 """
 
 from hashlib import sha512
@@ -124,16 +124,14 @@ def refused_cases() -> list[tuple[str, bytes, bytes, bytes]]:
     for encoded in ((P + 1).to_bytes(32, "little"), (1 | 1 << 255).to_bytes(32, "little")):
         forged = sign_without_nonce(seed_of("alice"), key, encoded, message)
         cases.append(("R that is not canonical", key, forged, message))
+    forged = sign_without_nonce(seed_of("alice"), key, ONE, message)
+    cases.append(("R of small order: only the owner of the key can make it", key, forged, message))
     return cases
 
 
 def accepted_cases() -> list[dict[str, Any]]:
     key = signer_of("alice").public_key
-    odd = sign_without_nonce(seed_of("alice"), key, ONE, b"message")
-    cases = [
-        ("an empty message", key, signer_of("alice").sign_raw(b""), b""),
-        ("R of small order, canonical: only the owner of the key can make it", key, odd, b"message"),
-    ]
+    cases = [("an empty message", key, signer_of("alice").sign_raw(b""), b"")]
     for _, *case in cases:
         verify_raw(*case)
     return [dict(zip(("why", "public_key", "signature", "message"), case, strict=True)) for case in cases]

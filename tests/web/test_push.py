@@ -349,6 +349,7 @@ def test_any_frames(process: ProviderProcess, payloads: list[bytes], authenticat
             with suppress(ConnectionClosed):  # at the first bad frame, while we go on sending
                 for payload in payloads:
                     await peer.socket.send_message(bytes([1 + len(payload) % 9]) + payload if cut else payload)
+                await peer.socket.send_message(b"\0")  # what came before may have been a ping
             code, reason = await peer.closed()
             assert code == CloseCode.PROTOCOL
             assert reason

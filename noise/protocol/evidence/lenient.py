@@ -21,7 +21,7 @@ from noise.protocol.envelope import (
 )
 from noise.protocol.errors import DecodeError, NoiseError, ProofError
 from noise.protocol.history import HISTORY_RECORD
-from noise.protocol.identifiers import device_id_of, make_seqs, parse_seq
+from noise.protocol.identifiers import device_id_of, make_seq, make_seqs, parse_seq
 from noise.protocol.merkle import EMPTY_ROOT, leaf_hash, leaf_hashes, root_from_subset, tree_root
 from noise.protocol.statements import MESSAGE_LEAF
 
@@ -80,14 +80,16 @@ def _section_leaves(
     )
     bundle_root = root_from_subset(section.n_envelopes, chosen, envelope_leaf_hashes(env_hashes), section.proof)
     header = BUNDLE_HEADER.pack(origin, sender, section.key, section.first_ctr, section.n_envelopes, bundle_root)
-    seqs = make_seqs(*parse_seq(section.first_seq), section.n_envelopes)
+    epoch, lane, first_pos = parse_seq(section.first_seq)
+    make_seqs(epoch, lane, first_pos + section.n_envelopes, 0)  # all are in their lane; there may be 65,535 of them
     found = []
     for i, ctr, row, env_hash, payload_hash, ct_root in zip(
         chosen, ctrs, rows, env_hashes, payload_hashes, ct_roots, strict=True
     ):
         members = recipients[row.set_index]
         shape = (len(members.device_ids), members.root)
-        leaf = MESSAGE_LEAF.pack(seqs[i], sender, ctr, env_hash, hash_bundle(header), *shape, payload_hash, ct_root)
+        seq = make_seq(epoch, lane, first_pos + i)
+        leaf = MESSAGE_LEAF.pack(seq, sender, ctr, env_hash, hash_bundle(header), *shape, payload_hash, ct_root)
         found.append(Committed(leaf, members))
     return found
 

@@ -108,7 +108,8 @@ def _leaf_findings(leaves: dict[int, list[Committed]], theirs: Attested) -> Iter
         wrong: list[tuple[int, ...]] = [(i, i + 1) for i, (a, b) in enumerate(pairwise(seqs)) if not a < b]
         del wrong[1:]
         wrong += [(i,) for i, seq in enumerate(seqs) if parse_seq(seq)[0] != epoch][:1]
-        if theirs.state is not None and index + 1 == theirs.state.hist_size and seqs[-1] != theirs.state.last_seq:
+        state = theirs.state
+        if seqs and state is not None and index + 1 == state.hist_size and seqs[-1] != state.last_seq:
             wrong.append((len(seqs) - 1,))
         for places in wrong:
             yield HistoryViolation(opening, None, None, tuple([place_leaf(encoded, place) for place in places]))

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from noise.protocol.delta import Delta, RecipientLists, SignedRoster
+from noise.protocol.delta import Delta, HistoryEntry, RecipientLists, SignedRoster
 from noise.protocol.errors import ProviderMisbehaved
 from noise.protocol.evidence.accuse import accuse_refusal
 from noise.protocol.evidence.proof import verify_proof
+from noise.protocol.history import HISTORY_RECORD
 from noise.protocol.identifiers import make_seq
-from noise.protocol.merkle import tree_root
+from noise.protocol.merkle import EMPTY_ROOT, tree_root
 from noise.protocol.signing import Signed
 from noise.protocol.statements import ROSTER
 from tests.protocol.evidence.materials import Witness, retell
@@ -289,6 +290,16 @@ def test_another_past() -> None:
         for changed in range(n_epochs):
             leaves = [*story().leaves[:changed], bytes(32), *story().leaves[changed + 1 : LAST]]
             assert told({"leaves": leaves, "record": {"prev_root": tree_root(leaves)}}, n_epochs) is None
+
+
+def test_a_record_that_commits_to_nothing() -> None:
+    """The attack: a provider ends the client of a victim by an entry without messages, whose root says so."""
+    witness = Witness(BOB).follow(story(), LAST)
+    delta = story().delta(BOB, witness.follower.cursor)
+    last = delta.history[-1]
+    record = HISTORY_RECORD.decode(last.record)._replace(n_messages=0, delta_root=EMPTY_ROOT)
+    empty = HistoryEntry(HISTORY_RECORD.encode(record), ())
+    assert proven(witness, delta._replace(history=(*delta.history[:-1], empty))) is None
 
 
 def test_honest_words_at_the_wrong_time() -> None:
