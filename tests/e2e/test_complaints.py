@@ -9,12 +9,12 @@ from pathlib import Path
 
 import trio
 
+from noise.demo.zoo.lie import Attitude, Lie
+from noise.demo.zoo.lies import make_lie
+from noise.demo.zoo.provider import impatient, lying_provider
 from noise.protocol.evidence.proof import verify_proof
 from noise.protocol.identifiers import Role
 from noise_client import Client, Settings, Verdict, create_device, open_client
-from tests.zoo.lie import Attitude, Lie
-from tests.zoo.lies import make_lie
-from tests.zoo.provider import impatient, lying_provider
 
 PATIENCE_S = 60
 QUICK = Settings(backoff_first_s=0.02, backoff_max_s=0.2, ack_quiet_s=0.01)

@@ -11,7 +11,7 @@ from noise_client import Client, Delivery, create_device, open_client
 from noise_client.trust_store_sqlite import create_device_file
 from tests.e2e.provider_process import ProviderProcess, provider, run_noise
 
-KILLS = 5
+KILLS = 2
 RECEIPTS_BETWEEN_KILLS = 60
 SENDERS_AT_ONCE = 8
 

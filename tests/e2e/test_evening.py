@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 import trio
 
 from noise.protocol.identifiers import format_id
@@ -272,6 +273,7 @@ async def test_a_liar_is_caught_by_files(tmp_path: Path) -> None:
     check_stranger(file, liar.origin)
 
 
+@pytest.mark.slow
 async def test_the_same_evening_with_an_honest_provider_ends_with_nothing(tmp_path: Path) -> None:
     with provider(tmp_path / "provider") as served:
         async with terminals() as opened:

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import trio
 
+from noise.demo.zoo.lie import Lie, Told
+from noise.demo.zoo.lies import FACTS, make_lie
+from noise.demo.zoo.shadows import Shadows
 from noise.node import Node
 from noise.pipeline.batches import CommittedEpoch
 from noise.protocol.evidence.proof import verify_proof
@@ -30,9 +33,6 @@ from tests.simulation.provider import Life
 from tests.simulation.remembered import remembered
 from tests.simulation.result import Result
 from tests.simulation.world import World
-from tests.zoo.lie import Lie, Told
-from tests.zoo.lies import FACTS, make_lie
-from tests.zoo.shadows import Shadows
 
 LEFT_OUT = {
     "fork": "needs two servers",

@@ -9,9 +9,9 @@ import pytest
 from tests.simulation.lying import LIES
 from tests.simulation.seeds import failures_in, try_honest, try_lie, try_seeds
 
-N_SEEDS = 70
+N_SEEDS = 12
 PARTS = 10
-N_EACH_LIE = 5
+N_EACH_LIE = 2
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -20,7 +20,7 @@ def test_the_honest_are_never_convicted(part: int, search_factor: int) -> None:
     n_seeds = N_SEEDS * search_factor
     tried = try_seeds(range(part * n_seeds, (part + 1) * n_seeds), is_thorough=search_factor > 1)
     assert not failures_in(tried), failures_in(tried)
-    assert sum(one.n_offered for one in tried) > 50_000
+    assert sum(one.n_offered for one in tried) > 2_000
 
 
 def test_the_liars_always_are(search_factor: int) -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 import trio
 
 from noise.config import BIND, ServeOptions, parse_bind
+from noise.demo.zoo.lie import Attitude, Facts, Lie, Told
+from noise.demo.zoo.lies import FACTS, make_lie
+from noise.demo.zoo.provider import LyingProvider
 from noise.node import create_node
 from noise.protocol.errors import NoiseError
 from noise.protocol.identifiers import Role, format_id, parse_id
 from tests.zoo.convicting import Case, is_provable, needs_link, shape_for, spend_evening
-from tests.zoo.lie import Attitude, Facts, Lie, Told
-from tests.zoo.lies import FACTS, make_lie
-from tests.zoo.provider import LyingProvider
 from tests.zoo.table import WRONG, Row, StageRow, make_stage_table, make_table, with_table
 
 EVENINGS_AT_ONCE = 3

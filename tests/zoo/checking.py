@@ -3,12 +3,12 @@
 Knows nothing of how lies are made. What is to be expected of each is in FACTS.
 """
 
+from noise.demo.zoo.lie import MIDDLE, Facts
 from noise.protocol.evidence.blame import UNRESPONSIVE, Blame
 from noise.protocol.evidence.verdict import PROVIDER
 from noise.protocol.identifiers import Role
 from noise_client import Verdict
 from tests.zoo.convicting import ALICE, STALE, Case, is_provable, knowing
-from tests.zoo.lie import MIDDLE, Facts
 
 EPOCHS_MAX = 25
 """In which a lie must be out. The clients talk all the time, three bundles a round."""

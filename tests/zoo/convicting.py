@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 import trio
 
+from noise.demo.zoo.custody_lies import LATE_EPOCHS
+from noise.demo.zoo.lie import Attitude, Facts, Lie, Told
+from noise.demo.zoo.provider import LyingProvider, impatient, lying_provider
 from noise.protocol.errors import NoiseError
 from noise.protocol.evidence.blame import Blame, assign_blame
 from noise.protocol.evidence.proof import verify_proof
@@ -19,9 +22,6 @@ from noise.protocol.evidence.verdict import Verdict as ProofVerdict
 from noise.protocol.identifiers import Role
 from noise_client import Client, Delivery, Judgement, Settings, Verdict, create_device, open_client
 from tests.zoo.blaming import gather_custody
-from tests.zoo.custody_lies import LATE_EPOCHS
-from tests.zoo.lie import Attitude, Facts, Lie, Told
-from tests.zoo.provider import LyingProvider, impatient, lying_provider
 
 ALICE, BOB, CAROL = "alice", "bob", "carol"
 NAMES = (ALICE, BOB, CAROL)

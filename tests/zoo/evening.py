@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from noise.demo.zoo.lie import Lie
+from noise.demo.zoo.provider import IDLE_MS, LyingProvider, impatient, lying_provider
 from noise.protocol.identifiers import parse_seq
-from tests.zoo.lie import Lie
-from tests.zoo.provider import IDLE_MS, LyingProvider, impatient, lying_provider
 from tests.zoo.watching import Party, Watcher, party_at
 
 HELLO, ONE, TWO, THREE, FOUR = b"hello", b"one", b"two", b"three", b"four"

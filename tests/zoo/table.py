@@ -6,11 +6,11 @@ Knows nothing of how evenings go. A document holds both tables between two marks
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from noise.demo.zoo.lie import Facts, NoticedBy
 from noise.protocol.errors import NoiseError
 from noise.protocol.evidence.verdict import PROVIDER
 from noise.protocol.identifiers import Role
 from tests.zoo.convicting import Case, is_provable, knowing
-from tests.zoo.lie import Facts, NoticedBy
 
 BEGIN, END = "<!-- zoo table: begin -->", "<!-- zoo table: end -->"
 _COLUMNS = ("lie", "convicted of", "accused", "noticed by", "epochs over a link", "without", "proof")

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from noise.demo.zoo.lie import Attitude
+from noise.demo.zoo.lies import FACTS, make_lie
+from noise.demo.zoo.provider import impatient, lying_provider
 from noise.protocol.evidence.blame import assign_blame
 from noise.protocol.evidence.verdict import PROVIDER
 from noise.protocol.identifiers import Role, format_id
@@ -21,9 +24,6 @@ from tests.e2e.provider_process import client_environment
 from tests.zoo.blaming import gather_custody
 from tests.zoo.checking import check_blame, check_named, check_noticed, check_unresponsive
 from tests.zoo.convicting import ALICE, BOB, EVENING_S, SHAPE, shape_for, spend_evening
-from tests.zoo.lie import Attitude
-from tests.zoo.lies import FACTS, make_lie
-from tests.zoo.provider import impatient, lying_provider
 
 INBOX, ROUTER, RECEIVER, OUTBOX = Role.INBOX, Role.ROUTER, Role.RECEIVER, Role.OUTBOX
 OTHERS = [(name, role) for name, facts in FACTS.items() for role in facts.stages[1:]]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import trio
 
+from noise.demo.zoo.lies import FACTS
 from noise.protocol.identifiers import format_id
 from tests.e2e.provider_process import ROOT, client_environment
-from tests.zoo.lies import FACTS
 from tests.zoo.table import BEGIN, END, rows_in
 from tests.zoo.watching import Watcher
 

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from noise.demo.zoo.forgery import FORGED, Forger
+from noise.demo.zoo.lie import Facts, Lie, NoticedBy, replace
+from noise.demo.zoo.lies import FACTS, make_lie
 from noise.node import Node
 from noise.pipeline.batches import CommittedEpoch
 from noise.protocol.errors import NoiseError
@@ -37,9 +40,6 @@ from tests.zoo.convicting import (
     shape_for,
     spend_evening,
 )
-from tests.zoo.forgery import FORGED, Forger
-from tests.zoo.lie import Facts, Lie, NoticedBy, replace
-from tests.zoo.lies import FACTS, make_lie
 from tests.zoo.table import (
     BEGIN,
     END,

@@ -5,11 +5,7 @@ Knows nothing of providers.
 
 import pytest
 
-from noise.protocol.envelope import Bundle, Draft, Recipients, RecipientSet, build_bundle, open_bundle
-from noise.protocol.errors import SignatureError
-from noise.protocol.identifiers import device_id_of
-from noise.protocol.signing import Signer
-from tests.zoo.forgery import (
+from noise.demo.zoo.forgery import (
     NOBODY,
     Change,
     Forger,
@@ -20,6 +16,10 @@ from tests.zoo.forgery import (
     rebuild,
     shifted,
 )
+from noise.protocol.envelope import Bundle, Draft, Recipients, RecipientSet, build_bundle, open_bundle
+from noise.protocol.errors import SignatureError
+from noise.protocol.identifiers import device_id_of
+from noise.protocol.signing import Signer
 
 ORIGIN = bytes(31) + b"\x01"
 SIGNERS = [Signer(bytes(31) + bytes([n])) for n in range(1, 5)]

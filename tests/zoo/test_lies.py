@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from noise.demo.zoo.forgery import Forger
+from noise.demo.zoo.lie import Lie
+from noise.demo.zoo.lies import FACTS, make_lie
+from noise.demo.zoo.provider import impatient, lying_provider
+from noise.demo.zoo.shadows import Shadows
 from noise.node import check_node
 from noise.protocol.checkpoint import parse_checkpoint
 from noise.protocol.envelope import Draft, Recipients, RecipientSet, build_bundle
@@ -18,12 +23,7 @@ from noise.store.base import StoreCorrupt
 from tests.pipeline.harness import Answers, Mailbox, signer
 from tests.pipeline.memory_provider import Keys, first_store, opened, shaped
 from tests.zoo.evening import FOUR, HELLO, ONE, THREE, TWO, Evening, evening
-from tests.zoo.forgery import Forger
-from tests.zoo.lie import Lie
-from tests.zoo.lies import FACTS, make_lie
 from tests.zoo.paging import PageReader
-from tests.zoo.provider import impatient, lying_provider
-from tests.zoo.shadows import Shadows
 from tests.zoo.watching import party_at
 
 ALL = [HELLO, ONE, TWO, THREE, FOUR]

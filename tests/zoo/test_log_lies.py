@@ -7,11 +7,11 @@ from pathlib import Path
 
 import trio
 
+from noise.demo.zoo.lies import make_lie
+from noise.demo.zoo.provider import lying_provider
 from noise.pipeline.sequencer import Pace
 from noise.protocol.checkpoint import parse_checkpoint
 from tests.zoo.evening import HELLO, ONE, THREE, TWO, evening
-from tests.zoo.lies import make_lie
-from tests.zoo.provider import lying_provider
 from tests.zoo.watching import party_at
 
 LONG = 100  # epochs

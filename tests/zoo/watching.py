@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from noise.demo.zoo.provider import LyingProvider
 from noise.protocol.delta import Delta
 from noise.protocol.envelope import Bundle, Draft, Recipients, RecipientSet, build_bundle
 from noise.protocol.errors import ProviderMisbehaved
@@ -17,7 +18,6 @@ from noise.protocol.signing import Signer
 from noise.protocol.statements import MANIFEST, Manifest
 from tests.e2e.raw_push import RawPush
 from tests.load.wire import WireError
-from tests.zoo.provider import LyingProvider
 
 SALT = bytes(16)
 

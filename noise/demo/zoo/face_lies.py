@@ -8,14 +8,14 @@ from functools import partial
 
 import trio
 
+from noise.demo.zoo.forgery import NOBODY, Forger, shifted
+from noise.demo.zoo.lie import Facts, Lie, Target, replace
 from noise.node import Node
 from noise.pipeline.batches import CommittedEpoch
 from noise.pipeline.fanout import Fanout, Subscriber
 from noise.protocol.delta import Delta, Section
 from noise.protocol.envelope import Bundle, Recipients, RecipientSet
 from noise.protocol.frames import DeltaFrame, encode_frame, parse_frame
-from tests.zoo.forgery import NOBODY, Forger, shifted
-from tests.zoo.lie import Facts, Lie, Target, replace
 
 Spoil = Callable[[Delta, Section, int, Target], tuple[Delta, Section]]
 """(delta, section, the message's row in it, the message) -> both, with one thing changed."""

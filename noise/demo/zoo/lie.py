@@ -5,7 +5,7 @@ actor on the victim's way signs what it made up, and all others are honest, and 
 holds the keys of all actors and of some devices of its own, and no other device's key.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import trio
 
 from noise.config import ServeOptions
+from noise.demo.zoo.shadows import Shadows, held
+from noise.demo.zoo.stages import Batch, lie_in_outbox, lie_in_receiver, lie_in_router
 from noise.node import Node
 from noise.pipeline.batches import Accepted, Part, SealedLane
 from noise.pipeline.inbox import Inbox
 from noise.protocol.envelope import Bundle, Recipients
 from noise.protocol.errors import NoiseError
 from noise.protocol.identifiers import Actor, Role, make_seq
-from tests.zoo.shadows import Shadows, held
-from tests.zoo.stages import Batch, lie_in_outbox, lie_in_receiver, lie_in_router
+from noise.store.base import Store
 
 MIDDLE = (Role.OUTBOX, Role.RECEIVER, Role.ROUTER)
 """The stages that pass messages on. Any of them can tell most lies."""
@@ -124,7 +125,12 @@ class Lie:
     Armed, it waits for the first message that concerns the victim after `after` of them; without a victim, the first
     message with more than one recipient has one. Then it makes its one lie, and is honest again as far as that goes.
     `by`: whose actors tell it. Those of a later stage lie about what the earlier one made of the message.
+    `needs_start`: it does something with files before anything is open; others can be installed in a running node.
+    `divides`: it shows its clients two logs, each at a port of its own.
     """
+
+    needs_start = False
+    divides = False
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
@@ -147,7 +153,7 @@ class Lie:
         self.is_armed = True
 
     def install(self, node: Node, shadows: Shadows) -> None:
-        """Change a built node, before its pipeline runs. Raises NoiseError when it is too small for the lie."""
+        """Change a built node. Raises NoiseError when it is too small for the lie: then nothing is changed."""
         self.node = node
         self.shadows = shadows
         pipeline = node.pipeline
@@ -171,6 +177,9 @@ class Lie:
     def liars(self) -> set[Actor]:
         """The actors that have lied."""
         return {told.by for told in self.told if told.by is not None}
+
+    async def learn(self, store: Store, devices: Iterable[bytes], now_ms: int) -> None:
+        """Take in what it needs of devices that left something with the provider before it is installed."""
 
     def change(self, node: Node) -> None:
         """Whatever else a lie changes."""

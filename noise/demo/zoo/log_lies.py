@@ -12,6 +12,7 @@ from typing import NamedTuple
 import trio
 
 from noise.config import ServeOptions
+from noise.demo.zoo.lie import Lie, replace
 from noise.keys import HighWater
 from noise.node import Layout, Node, open_node
 from noise.pipeline.batches import Answer, CommittedEpoch, OutboxEpoch
@@ -21,6 +22,7 @@ from noise.protocol.checkpoint import Checkpoint, sign_checkpoint
 from noise.protocol.delta import DELTA_SHARED, DeltaShared, SignedHead
 from noise.protocol.encoding import Codec
 from noise.protocol.envelope import Bundle
+from noise.protocol.errors import Rejected
 from noise.protocol.frames import DELTA_PREFIX
 from noise.protocol.history import MAILBOX_STATE, History, map_key_of
 from noise.protocol.identifiers import NO_EPOCH
@@ -34,7 +36,6 @@ from noise.protocol.statements import (
     hash_statement,
     statement_leaf_hash,
 )
-from tests.zoo.lie import Lie, replace
 
 _RECORD: Codec[EpochRecord] = EPOCH_RECORD
 _HEAD: Codec[EpochHead] = EPOCH_HEAD
@@ -47,6 +48,9 @@ class Fork(Lie):
     What a client of one group sends is sequenced in both: nobody misses a message, and everybody finds keys to seal for
     everybody. It begins when it is served, armed or not.
     """
+
+    needs_start = True
+    divides = True
 
     def branches(self, data: Path) -> list[Path]:
         other = data.with_name(f"{data.name}.other-group")
@@ -86,6 +90,8 @@ class Rollback(Lie):
     honest server would, a client whose cursor has records that are gone.
     """
 
+    needs_start = True
+
     def branches(self, data: Path) -> list[Path]:
         self._backup = data.with_name(f"{data.name}.backup")
         if self._backup.exists():
@@ -109,7 +115,11 @@ class Rollback(Lie):
             history = fanout.view.outboxes[self.outbox_of(mailbox)].states.get(map_key_of(mailbox))
             size, last_epoch = (history.state.hist_size, history.state.last_epoch) if history else (0, NO_EPOCH)
             if cursor.hist_size <= size:
-                return await catch_up(subscriber)
+                try:
+                    return await catch_up(subscriber)
+                except Rejected as refusal:  # the mailbox has had other records since
+                    if refusal.code != "bad-cursor":
+                        raise
             subscriber.cursor = cursor._replace(hist_size=size, hist_next=size, last_epoch=last_epoch)
             await fanout._log.prepare(self.node.store, cursor.log_size)
             return fanout._heartbeat(fanout.view, subscriber)

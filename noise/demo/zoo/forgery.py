@@ -5,7 +5,7 @@ signature over it is the first thing that no longer fits; what it signs as itsel
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -113,11 +113,21 @@ class Forger:
 
         async def add_prekeys(write: PrekeyWrite) -> PrekeyTally:
             if write.fallback is not None:
-                prekey = _PREKEY.decode(_SIGNED_PREKEY.decode(write.fallback.body).body)
-                self._boxes[write.device] = BoxFor(prekey.prekey_id, prekey.public, b"")
+                self._learn(write.device, write.fallback.body)
             return await add(write)
 
         store.add_prekeys = add_prekeys  # type: ignore[method-assign]
+
+    async def take_prekeys(self, store: Store, devices: Iterable[bytes], now_ms: int) -> None:
+        """Take a copy of the fallback keys that these devices have left already; one more of each is used up."""
+        for device_id in devices:
+            taken = await store.take_prekey(device_id, now_ms)
+            if taken.fallback is not None:
+                self._learn(device_id, taken.fallback)
+
+    def _learn(self, device_id: bytes, encoded: bytes) -> None:
+        prekey = _PREKEY.decode(_SIGNED_PREKEY.decode(encoded).body)
+        self._boxes[device_id] = BoxFor(prekey.prekey_id, prekey.public, b"")
 
     def forge(self, bundle: Bundle, drafts: Sequence[Draft]) -> Bundle:
         """A bundle of drafts in its own name, with itself among the recipients, and sealed where the drafts are."""

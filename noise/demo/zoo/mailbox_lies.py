@@ -9,6 +9,12 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
+from noise.demo.zoo.forgery import Change, Forger, drafts_of
+from noise.demo.zoo.inbox_lies import append
+from noise.demo.zoo.lie import Facts, Lie, Target, replace
+from noise.demo.zoo.shadows import held, without
+from noise.demo.zoo.stages import Batch
+from noise.demo.zoo.waiting import Waiting
 from noise.node import Node
 from noise.pipeline.batches import MergedEpoch, OutboxEpoch, Part
 from noise.pipeline.inbox import Inbox
@@ -17,12 +23,7 @@ from noise.protocol.envelope import Bundle
 from noise.protocol.errors import ProofError
 from noise.protocol.history import MAILBOX_STATE, hash_state, map_key_of, new_history
 from noise.protocol.identifiers import make_seq, parse_actor, parse_seq
-from tests.zoo.forgery import Change, Forger, drafts_of
-from tests.zoo.inbox_lies import append
-from tests.zoo.lie import Facts, Lie, Target, replace
-from tests.zoo.shadows import held, without
-from tests.zoo.stages import Batch
-from tests.zoo.waiting import Waiting
+from noise.store.base import Store
 
 EMPTY_EPOCHS = 3
 
@@ -176,6 +177,9 @@ class ChangeSender(ChangeContent):
         self._forger = Forger()
         super().__init__(facts, self._forger.change_sender)
 
+    async def learn(self, store: Store, devices: Iterable[bytes], now_ms: int) -> None:
+        await self._forger.take_prekeys(store, devices, now_ms)
+
     def change(self, node: Node) -> None:
         self._forger.learn_prekeys(node.store)
 
@@ -193,6 +197,9 @@ class Insert(_Edit):
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
         self._forger = Forger()
+
+    async def learn(self, store: Store, devices: Iterable[bytes], now_ms: int) -> None:
+        await self._forger.take_prekeys(store, devices, now_ms)
 
     def change(self, node: Node) -> None:
         self._forger.learn_prekeys(node.store)
@@ -255,6 +262,9 @@ class Swap(Waiting):
     def __init__(self, facts: Facts, *, with_seqs: bool) -> None:
         super().__init__(facts)
         self._with_seqs = with_seqs
+
+    def choose(self, inbox: Inbox, epoch: int) -> None:
+        """There is no single message that it is about, nor a lane: the first two will do, wherever they meet."""
 
     def can_begin(self, bundles: Sequence[Bundle]) -> bool:
         return len({bundle.sender for bundle in bundles} if self._with_seqs else bundles) >= 2

@@ -6,11 +6,11 @@ epoch for a message that is alone in it, before the idle interval is over.
 
 from collections.abc import Callable, Sequence
 
+from noise.demo.zoo.lie import Lie, replace
 from noise.node import Node
 from noise.pipeline.inbox import Inbox
 from noise.protocol.envelope import Bundle
 from noise.protocol.identifiers import Role
-from tests.zoo.lie import Lie, replace
 
 
 class Waiting(Lie):

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from noise.protocol.errors import NoiseError
-from noise.protocol.identifiers import Role
-from tests.zoo.face_lies import (
+from noise.demo.zoo.face_lies import (
     Stale,
     Transport,
     TransportCiphertext,
@@ -18,11 +16,11 @@ from tests.zoo.face_lies import (
     spoil_recipients,
     spoil_sender,
 )
-from tests.zoo.forgery import change_ciphertext, change_payload, change_recipients
-from tests.zoo.inbox_lies import OtherManifest
-from tests.zoo.lie import MIDDLE, Attitude, Facts, Lie, NoticedBy
-from tests.zoo.log_lies import Fork, Resign, Rollback
-from tests.zoo.mailbox_lies import (
+from noise.demo.zoo.forgery import change_ciphertext, change_payload, change_recipients
+from noise.demo.zoo.inbox_lies import OtherManifest
+from noise.demo.zoo.lie import MIDDLE, Attitude, Facts, Lie, NoticedBy
+from noise.demo.zoo.log_lies import Fork, Resign, Rollback
+from noise.demo.zoo.mailbox_lies import (
     EMPTY_EPOCHS,
     ChangeCiphertext,
     ChangeContent,
@@ -39,6 +37,8 @@ from tests.zoo.mailbox_lies import (
     everybody,
     the_victim,
 )
+from noise.protocol.errors import NoiseError
+from noise.protocol.identifiers import Role
 
 VICTIM, SENDER, PAIR = NoticedBy.VICTIM, NoticedBy.SENDER, NoticedBy.PAIR
 CONFLICT = ("Conflict",)

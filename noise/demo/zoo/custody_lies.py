@@ -6,6 +6,8 @@ Knows nothing of what it lied about. All others answer as honest actors do, from
 
 from collections.abc import Awaitable, Callable
 
+from noise.demo.zoo.forgery import shifted
+from noise.demo.zoo.lie import Attitude, Lie, replace
 from noise.pipeline.challenges import ChallengeBook, Desk, Entry
 from noise.protocol.challenges import CHALLENGE, Challenge, ChallengeState, hash_challenge
 from noise.protocol.encoding import Codec
@@ -14,8 +16,6 @@ from noise.protocol.frames import SignedManifest
 from noise.protocol.identifiers import NO_EPOCH, Actor, Role, parse_actor
 from noise.protocol.statements import Roster
 from noise.store.custody import Custody, CustodyRow
-from tests.zoo.forgery import shifted
-from tests.zoo.lie import Attitude, Lie, replace
 
 LATE_EPOCHS = 10
 

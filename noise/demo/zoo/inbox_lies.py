@@ -5,6 +5,7 @@ Knows nothing of what later stages do: they pass on, honestly, what was sequence
 
 from collections.abc import Callable
 
+from noise.demo.zoo.lie import Lie, replace
 from noise.node import Node
 from noise.pipeline.batches import Accepted, SealedLane
 from noise.pipeline.inbox import Inbox
@@ -13,7 +14,6 @@ from noise.protocol.identifiers import make_seq, make_seqs, parse_actor
 from noise.protocol.merkle import Tree, leaf_hashes
 from noise.protocol.statements import MANIFEST, message_leaves
 from noise.store.base import ID_STEP, StatementRow
-from tests.zoo.lie import Lie, replace
 
 
 def append(inbox: Inbox, epoch: int, accepted: Accepted) -> bytes:
