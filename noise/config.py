@@ -13,6 +13,8 @@ CUSTODY_EPOCHS = 65_536
 CHALLENGE_EPOCHS = 1_024
 MAILBOXES_MAX = 1_000_000
 BIND = "127.0.0.1:8080"
+LIED_MARK = "this-provider-has-lied"
+"""The name of an empty file in the directory of a provider that `noise demo` had lie."""
 
 DEFAULT_PARAMETERS = Parameters(EPOCH_MS, IDLE_MS, HEARTBEAT_MS, CUSTODY_EPOCHS, CHALLENGE_EPOCHS)
 

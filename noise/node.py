@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import trio
 
-from noise.config import DEFAULT_PARAMETERS, ServeOptions, check_options
+from noise.config import DEFAULT_PARAMETERS, LIED_MARK, ServeOptions, check_options
 from noise.exchange.local import LocalExchange
 from noise.keys import HighWater, KeyDamaged, KeyMissing, KeyRing, StateBehind, actor_key_name
 from noise.pipeline.actor_state import ForgottenActor, check_custody, find_forgotten, young_actors
@@ -34,6 +34,7 @@ from noise.store.custody_apart import ApartCustody
 from noise.store.custody_sqlite import create_custody, open_custody
 from noise.store.custody_tables import EVERYBODY
 from noise.store.sqlite import create_sqlite, open_sqlite
+from noise.web.app import Face
 from noise.web.gateway import Gateway
 from noise.web.service import serve_web
 
@@ -170,6 +171,15 @@ def check_data(data: Path) -> Layout:
             code="actors-missing",
         )
     return layout
+
+
+def check_honest(data: Path) -> None:
+    """Raises NoiseError for a provider that lied at a demo: whoever pins it may hold a proof against it."""
+    if (data / LIED_MARK).exists():
+        raise NoiseError(
+            f"{data} is a provider that noise demo had lie: it is of no more use. Make one with noise init",
+            code="demo-liar",
+        )
 
 
 @asynccontextmanager
@@ -362,11 +372,15 @@ def _wall_clock_ms() -> int:
 
 
 async def serve_node(
-    node: Node, options: ServeOptions, on_ready: Callable[[str, bytes], None], stop: trio.Event
+    node: Node,
+    options: ServeOptions,
+    on_ready: Callable[[str, bytes], None],
+    stop: trio.Event,
+    more: Sequence[Face] = (),
 ) -> None:
     """Serve until `stop`: then take nothing more, commit and show what was accepted, and return.
 
-    `on_ready(url, origin)` is called once, when requests are being answered.
+    `on_ready(url, origin)` is called once, when requests are being answered. `more`: faces beside the usual ones.
     """
     gateway = Gateway(
         node.origin,
@@ -378,7 +392,7 @@ async def serve_node(
         options.mailboxes_max,
         auditors=frozenset(options.auditors),
     )
-    await serve_web(gateway, options.host, options.port, on_ready, stop)
+    await serve_web(gateway, options.host, options.port, on_ready, stop, more)
 
 
 async def check_node(data: Path, on_epoch: Callable[[int, int], None], *, renew_mark: bool) -> Counts:

@@ -1,23 +1,26 @@
-"""See it work: a provider on an embedded store, and clients that talk through it and verify everything.
+"""See it work: a provider, bots that talk through it, and a page where you are a client and can have the server lie.
 
-Shows live what is sent, sequenced, pushed and verified. Ends by itself after --messages, or with Ctrl-C, and says where
-its data lies: the provider can be served again with noise serve, and checked with noise fsck.
+Open the URL that it prints. The page is a real client: it holds keys, verifies all that it gets, and convicts the
+server when that lies. The terminal shows what the bots send and verify. Ends after --messages, or with Ctrl-C.
+
+Kept in --data are the provider with its keys, its log and all messages, sealed as they were sent, and the devices of
+the bots. Each provider that was made to lie is followed by a new one beside it.
 
 examples:
-  noise demo                            three clients chat until Ctrl-C
+  noise demo                            bots chat until Ctrl-C; open the page
   noise demo --messages 500             ... until 500 messages were delivered to all, then exits 0
   noise demo --input README.md          the messages are the lines of a file
 """
 
 import argparse
 import logging
+import math
+import os
 import signal
 import sys
 import tempfile
-import time
-from collections import deque
 from collections.abc import Iterator
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -27,221 +30,174 @@ from rich.table import Table
 from rich.text import Text
 
 from noise.cli.serve import first_error
-from noise.config import EPOCH_MS, HEARTBEAT_MS, ServeOptions
-from noise.node import create_node, open_node, serve_node
-from noise.pipeline.topology import NAMES
-from noise.protocol.identifiers import format_id
-from noise_client import Client, NoiseError, open_client
-from noise_client.trust_store_sqlite import create_device_file
+from noise.config import BIND, EPOCH_MS, HEARTBEAT_MS, ServeOptions, parse_bind
+from noise.demo.assets import find_folder, load_assets
+from noise.demo.bots import NAMES, make_lines
+from noise.demo.house import House, Round
+from noise.demo.page import PageFace
+from noise.demo.panel import PanelFace
+from noise.pipeline.topology import NAMES as TOPOLOGIES
+from noise.protocol.errors import NoiseError
+from noise.web.app import Face
 
-_NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
-_PHRASES = ("hello", "the ferry leaves at nine", "who is bringing bread?", "I am", "see you there", "signed and sealed")
-_LAST_SHOWN = 8
 _REFRESH_S = 0.1
 _PRINT_S = 1.0
-_DEMO_IDLE_MS = 1_000
-_STOP_S = 10
+_IDLE_MS = 1_000
+_SHAPE = 2  # inboxes, and outboxes: more than one of each, so that there is somebody to blame
+_RATE, _RATE_OF_MANY, _RATE_MIN = 0.3, 20.0, 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="where to keep it; default: a new temporary directory")
+    parser.add_argument("--bind", metavar="HOST:PORT", help=f"default {BIND}, or a free port if that one is taken")
     parser.add_argument(
         "--messages", type=int, metavar="N", help="end after N messages; default: with the input, if any"
     )
     parser.add_argument("--input", type=Path, metavar="FILE", help="send the lines of this file")
     parser.add_argument(
-        "--clients", type=int, default=3, choices=range(2, 9), metavar="2..8", help="default %(default)s"
+        "--clients", type=int, default=3, choices=range(3, 9), metavar="3..8", help="bots; default %(default)s"
     )
-    parser.add_argument("--rate", type=float, default=20.0, help="messages a second, default %(default)s; 0: at once")
-    parser.add_argument("--topology", choices=NAMES, default="parallel", help="default %(default)s")
-
-
-class Board:
-    """What the demo knows, and how it shows it."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
-        self.epochs = 0
-        self.sequenced = 0
-        self.pushed = 0
-        self.sent = 0
-        self.receipts = 0
-        self.verified = dict.fromkeys(names, 0)
-        self.states = dict.fromkeys(names, "connecting")
-        self.sent_at: dict[bytes, float] = {}
-        self.latencies: deque[float] = deque(maxlen=10_000)
-        self.last: deque[str] = deque(maxlen=_LAST_SHOWN)
-
-    def percentile(self, share: float) -> str:
-        ordered = sorted(self.latencies)
-        return f"{1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]:.1f} ms" if ordered else "-"
-
-    def render(self, url: str) -> Group:
-        counts = Table.grid(padding=(0, 3))
-        counts.add_row("epochs", "sent", "receipts verified", "sequenced", "pushed", "latency p50", "p99")
-        numbers = (self.epochs, self.sent, self.receipts, self.sequenced, self.pushed)
-        counts.add_row(*[f"[bold]{number}" for number in numbers], self.percentile(0.5), self.percentile(0.99))
-        clients = Table.grid(padding=(0, 3))
-        clients.add_row("client", "state", "deliveries verified")
-        for name in self.names:
-            clients.add_row(f"[bold]{name}", self.states[name], str(self.verified[name]))
-        lines = [Text(line, overflow="ellipsis", no_wrap=True) for line in self.last]
-        return Group(Text(f"provider at {url}", style="dim"), counts, "", clients, "", *lines)
-
-    def summary(self) -> str:
-        deliveries = sum(self.verified.values())
-        return (
-            f"{self.epochs} epochs; {self.sent} sent, {self.receipts} receipts verified, {self.sequenced} sequenced, "
-            f"{self.pushed} pushed, {deliveries} deliveries verified; latency p50 {self.percentile(0.5)}, "
-            f"p99 {self.percentile(0.99)}"
-        )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        help=f"messages a second; 0: at once; default {_RATE}, so that you can follow, with --messages or --input "
+        f"{_RATE_OF_MANY:.0f}",
+    )
+    parser.add_argument("--topology", choices=TOPOLOGIES, default="parallel", help="default %(default)s")
 
 
 def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     if arguments.messages is not None and arguments.messages < 1:
         raise NoiseError("--messages needs a number from 1 up", code="bad-option")
+    if arguments.rate and not _RATE_MIN <= arguments.rate < math.inf:
+        raise NoiseError(f"--rate is a number of messages a second, 0 or from {_RATE_MIN} up", code="bad-option")
     lines = _lines(arguments)
-    data = arguments.data or Path(tempfile.mkdtemp(prefix="noise-demo-"))
-    names = _NAMES[: arguments.clients]
-    board = Board(names)
-    try:
-        trio.run(_demo, arguments, data, lines, board)
-    except* NoiseError as group:
-        raise first_error(group) from None
-    print(board.summary())
-    print(f"data: {data}")
-    print(f"check every byte:  noise fsck --data {data / 'provider'}")
-    print(f"serve it again:    noise serve --data {data / 'provider'}")
+    host, port = parse_bind(arguments.bind or BIND)
+    assets = load_assets(find_folder())
+    os.umask(0o077)
+    data = arguments.data or _make_temporary()
+    n_actors = 1 if arguments.topology == "central" else _SHAPE
+    options = ServeOptions(data, host, port, arguments.topology, n_actors, n_actors, EPOCH_MS, _IDLE_MS, HEARTBEAT_MS)
+    rate = arguments.rate
+    if rate is None:
+        rate = _RATE if arguments.messages is None and arguments.input is None else _RATE_OF_MANY
+
+    async def talk(current: Round) -> None:
+        await current.company.talk(lines, rate)
+        house.stop()
+
+    def make_faces(house: House) -> tuple[Face, ...]:
+        return PageFace(assets, house.picture), PanelFace(house, host)
+
+    while True:
+        house = House(data, options, NAMES[: arguments.clients], make_faces, talk)
+        try:
+            trio.run(_serve, house)
+            break
+        except* NoiseError as group:
+            error = first_error(group)
+            if error.code != "bind-failed" or arguments.bind is not None or options.port == 0:
+                raise error from None
+            options = options._replace(port=0)
+    print(_summary(house.round))
+    _say_what_is_kept(house.round)
     return 0
+
+
+def _make_temporary() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="noise-demo-"))
+    except OSError as error:
+        raise NoiseError(
+            f"no temporary directory: {error.strerror}: name one with --data", code="data-unusable"
+        ) from None
 
 
 def _lines(arguments: argparse.Namespace) -> Iterator[str]:
     """What to send: lines of the input, or phrases for ever; at most --messages."""
-    if arguments.input is None:
-        lines = (f"{_PHRASES[n % len(_PHRASES)]} ({n + 1})" for n in count())
-    else:
+    lines = make_lines()
+    if arguments.input is not None:
         try:
             text = arguments.input.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise NoiseError(f"{arguments.input} cannot be read: {error.strerror}", code="bad-input") from None
         lines = (line for line in text.splitlines() if line)
-    yield from (line for line, _ in zip(lines, range(arguments.messages or sys.maxsize), strict=False))
+    return (line for line, _ in zip(lines, range(arguments.messages or sys.maxsize), strict=False))
 
 
-async def _demo(arguments: argparse.Namespace, data: Path, lines: Iterator[str], board: Board) -> None:
-    provider = data / "provider"
-    if not provider.exists():
-        await create_node(provider)
-    options = ServeOptions(
-        provider, "127.0.0.1", 0, arguments.topology, None, None, EPOCH_MS, _DEMO_IDLE_MS, HEARTBEAT_MS
-    )
-    stop, quit_early = trio.Event(), trio.Event()
-    ready_send, ready_receive = trio.open_memory_channel[tuple[str, bytes]](1)
-    async with trio.open_nursery() as nursery, open_node(options) as node:
-
-        async def serve() -> None:
-            await serve_node(node, options, lambda url, origin: ready_send.send_nowait((url, origin)), stop)
-
-        nursery.start_soon(_watch_signals, quit_early)
+async def _serve(house: House) -> None:
+    async with trio.open_nursery() as watching:
+        watching.start_soon(_stop_on_signal, house)
         async with trio.open_nursery() as serving:
-            serving.start_soon(serve)
-            node.pipeline.fanout.on_shown = lambda epoch: _count_epoch(board, epoch.n_messages, epoch.n_deliveries)
-            url, origin = await ready_receive.receive()
-            async with trio.open_nursery() as talking:
-                talking.start_soon(_show, board, url, talking.cancel_scope, quit_early)
-                await _talk(arguments, data, url, format_id(origin), lines, board)
-                talking.cancel_scope.cancel()
-            stop.set()
-        nursery.cancel_scope.cancel()
+            await serving.start(house.run)
+            watching.start_soon(_show, house)
+        watching.cancel_scope.cancel()
 
 
-def _count_epoch(board: Board, n_messages: int, n_deliveries: int) -> None:
-    board.epochs += 1
-    board.sequenced += n_messages
-    board.pushed += n_deliveries
-
-
-async def _watch_signals(quit_early: trio.Event) -> None:
+async def _stop_on_signal(house: House) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
-            quit_early.set()
+            house.stop()
 
 
-async def _show(board: Board, url: str, scope: trio.CancelScope, quit_early: trio.Event) -> None:
-    """Keep the picture fresh on a terminal, or print a line a second elsewhere; end the talk when asked to."""
+async def _show(house: House) -> None:
+    """Keep the picture fresh on a terminal, or print a line a second elsewhere, until nobody reads on."""
     console = Console()
     if not console.is_terminal:
-        print(f"provider at {url}", flush=True)
-        while not quit_early.is_set():
-            with trio.move_on_after(_PRINT_S):
-                await quit_early.wait()
-            print(board.summary(), flush=True)
-        scope.cancel()
+        with suppress(BrokenPipeError):  # what is still to be said at the end raises it again
+            print("\n".join(_invitation(house.round)), flush=True)
+            while True:
+                await trio.sleep(_PRINT_S)
+                print(_summary(house.round), flush=True)
+        house.stop()
         return
-    with Live(board.render(url), console=console, refresh_per_second=10) as live:
+    with Live(_render(house.round), console=console, refresh_per_second=10) as live:
         try:
-            while not quit_early.is_set():
-                live.update(board.render(url))
-                with trio.move_on_after(_REFRESH_S):
-                    await quit_early.wait()
+            while True:
+                live.update(_render(house.round))
+                await trio.sleep(_REFRESH_S)
         finally:
-            live.update(board.render(url))
-    scope.cancel()
+            live.update(_render(house.round))
 
 
-async def _talk(
-    arguments: argparse.Namespace, data: Path, url: str, origin: str, lines: Iterator[str], board: Board
-) -> None:
-    """Open the clients, send in turn from each to all, and wait until all have verified everything."""
-    async with trio.open_nursery() as nursery:
-        ready_send, ready_receive = trio.open_memory_channel[tuple[str, Client]](0)
-        for name in board.names:
-            device = data / f"{name}.device"
-            if not device.exists():
-                await trio.to_thread.run_sync(create_device_file, device)
-            nursery.start_soon(_run_client, name, str(device), url, origin, board, ready_send.clone())
-        clients = dict([await ready_receive.receive() for _ in board.names])
-        everyone = [client.device_id for client in clients.values()]
-        async with trio.open_nursery() as sending:
-            for n, line in enumerate(lines):
-                name = board.names[n % len(board.names)]
-                sending.start_soon(_send, clients[name], everyone, f"{name}: {line}", board)
-                await trio.sleep(1 / arguments.rate if arguments.rate else 0)
-        while min(board.verified.values()) < board.sent:
-            await trio.sleep(_REFRESH_S / 10)
-        nursery.cancel_scope.cancel()
+def _invitation(current: Round) -> list[str]:
+    names = ", ".join(bot.name for bot in current.company.bots)
+    return [
+        f"open {current.provider.url}/ in a browser",
+        f"You are a client there. Write to {names}; then make the server lie, and watch it be convicted.",
+        f"Kept in {current.directory}: the provider with its keys, log and sealed messages, and the bots' devices.",
+    ]
 
 
-async def _run_client(
-    name: str,
-    device: str,
-    url: str,
-    origin: str,
-    board: Board,
-    ready: "trio.MemorySendChannel[tuple[str, Client]]",
-) -> None:
-    async with open_client(url, device, origin=origin) as client, trio.open_nursery() as nursery:
-        nursery.start_soon(_watch_states, name, client, board)
-        await ready.send((name, client))
-        async for delivery in client.deliveries():
-            sent_at = board.sent_at.get(delivery.data)
-            if sent_at is None:
-                continue  # of an earlier demo in this directory
-            board.verified[name] += 1
-            board.latencies.append(time.perf_counter() - sent_at)
-            text = delivery.data.decode("utf-8", "replace").partition("\0")[2]
-            board.last.append(f"{name} verified epoch {delivery.epoch}: {text}")
+def _render(current: Round) -> Group:
+    counts, tally = current.counts, current.tally
+    where, what, kept = _invitation(current)
+    numbers = Table.grid(padding=(0, 3))
+    numbers.add_row("epochs", "sent", "receipts verified", "sequenced", "pushed", "latency p50", "p99")
+    shown = (counts.n_epochs, tally.sent, tally.receipts, counts.n_messages, counts.n_deliveries)
+    numbers.add_row(*[f"[bold]{number}" for number in shown], tally.percentile(0.5), tally.percentile(0.99))
+    bots = Table.grid(padding=(0, 3))
+    bots.add_row("bot", "state", "deliveries verified")
+    for name in tally.names:
+        bots.add_row(f"[bold]{name}", tally.states[name], str(tally.verified[name]))
+    lines = [Text(line, overflow="ellipsis", no_wrap=True) for line in tally.last]
+    return Group("", Text(where, style="bold"), Text(what), Text(kept, style="dim"), "", numbers, "", bots, "", *lines)
 
 
-async def _watch_states(name: str, client: Client, board: Board) -> None:
-    async for state in client.states():
-        board.states[name] = state.value
+def _summary(current: Round) -> str:
+    counts, tally = current.counts, current.tally
+    return (
+        f"{counts.n_epochs} epochs; {tally.sent} sent, {tally.receipts} receipts verified, {counts.n_messages} "
+        f"sequenced, {counts.n_deliveries} pushed, {sum(tally.verified.values())} deliveries verified; latency p50 "
+        f"{tally.percentile(0.5)}, p99 {tally.percentile(0.99)}"
+    )
 
 
-async def _send(client: Client, everyone: list[bytes], text: str, board: Board) -> None:
-    board.sent += 1
-    data = f"{time.time_ns()}-{board.sent}\0{text}".encode()
-    board.sent_at[data] = time.perf_counter()
-    await client.send(everyone, data, deadline_s=60)
-    board.receipts += 1
+def _say_what_is_kept(current: Round) -> None:
+    print(f"kept, with the provider's keys, log and sealed messages, and the bots' devices: {current.directory}")
+    print(f"check every byte:  noise fsck --data {current.data}")
+    if current.lie is None:
+        print(f"serve it again:    noise serve --data {current.data}")
+    else:
+        print("this provider has lied: no check of it will be clean, and it is of no more use")

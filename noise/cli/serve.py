@@ -30,7 +30,8 @@ from noise.config import (
     ServeOptions,
     parse_bind,
 )
-from noise.node import open_node, serve_node
+from noise.demo.plain import make_plain_page
+from noise.node import check_honest, open_node, serve_node
 from noise.pipeline.topology import NAMES
 from noise.protocol.errors import NoiseError
 from noise.protocol.identifiers import format_id
@@ -80,6 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--challenge-epochs", "how many epochs they may take to answer a challenge", CHALLENGE_EPOCHS),
     ):
         parser.add_argument(flag, type=int, metavar="N", help=f"{what}; default: as before, {at_first} at first")
+    parser.add_argument(
+        "--demo", action="store_true", help="also show the browser client at / to whoever comes; it cannot make it lie"
+    )
 
 
 def options_from(arguments: argparse.Namespace) -> ServeOptions:
@@ -106,12 +110,13 @@ def options_from(arguments: argparse.Namespace) -> ServeOptions:
 def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     options = options_from(arguments)
+    check_honest(options.data)
     os.umask(0o077)
     _allow_connections()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.disable()  # until all that was stored is loaded: none of it is garbage
     try:
-        trio.run(_serve, options)
+        trio.run(_serve, options, arguments.demo)
     except* NoiseError as group:
         raise first_error(group) from None
     return 0
@@ -129,12 +134,12 @@ def _allow_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(options: ServeOptions) -> None:
+async def _serve(options: ServeOptions, has_page: bool) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, stop)
         async with open_node(options) as node:
-            await serve_node(node, options, _on_ready, stop)
+            await serve_node(node, options, _on_ready, stop, [make_plain_page(node)] if has_page else [])
         nursery.cancel_scope.cancel()
 
 

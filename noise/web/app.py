@@ -3,7 +3,8 @@
 Must not know: what any handler does.
 """
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 from quart import Response
 from quart_trio import QuartTrio
@@ -57,13 +58,22 @@ async def _add_headers(response: Response) -> Response:
     return response
 
 
-def create_app(gateway: Gateway, *, answer_s: float = ANSWER_S) -> HttpFace:
-    """The HTTP face of an open provider. `answer_s`: how long a client waits for a receipt, in seconds."""
+class Face(Protocol):
+    """Some paths, and what is answered there."""
+
+    def add_routes(self, app: QuartTrio) -> None: ...
+
+
+def create_app(gateway: Gateway, *, answer_s: float = ANSWER_S, more: Sequence[Face] = ()) -> HttpFace:
+    """The HTTP face of an open provider. `answer_s`: how long a client waits for a receipt, in seconds.
+
+    `more`: faces that a provider need not have.
+    """
     app = HttpFace()
     tokens, audit_tokens = Tokens(), Tokens()
     handle_errors(app)
     app.after_request(_add_headers)
-    for face in (
+    faces: tuple[Face, ...] = (
         Submissions(gateway, answer_s),
         Sessions(gateway, tokens, audit_tokens),
         Mailboxes(gateway, tokens),
@@ -72,6 +82,8 @@ def create_app(gateway: Gateway, *, answer_s: float = ANSWER_S) -> HttpFace:
         Prekeys(gateway),
         Complaints(gateway, answer_s),
         Health(gateway),
-    ):
+        *more,
+    )
+    for face in faces:
         face.add_routes(app)
     return app

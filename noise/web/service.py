@@ -3,30 +3,36 @@
 Knows nothing of configuration files or signals.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
 
 from noise.protocol.frames import PUSH_PATH
-from noise.web.app import create_app
+from noise.web.app import Face, create_app
 from noise.web.gateway import Gateway
 from noise.web.listen import listener_url, open_listeners, serve_http
 from noise.web.push import PushFace
 
 
 async def serve_web(
-    gateway: Gateway, host: str, port: int, on_ready: Callable[[str, bytes], None], stop: trio.Event
+    gateway: Gateway,
+    host: str,
+    port: int,
+    on_ready: Callable[[str, bytes], None],
+    stop: trio.Event,
+    more: Sequence[Face] = (),
 ) -> None:
     """Serve until `stop`; then take no more, commit and show what was accepted, and return.
 
     `on_ready(url, origin)` is called once, when an epoch of this run is committed and requests are being answered.
+    `more`: faces beside those that every provider has.
     Raises NoiseError when the port cannot be had, and whatever a stage of the pipeline raises.
     """
     listeners = await open_listeners(host, port)
     pipeline = gateway.pipeline
     face = PushFace(gateway)
-    app = create_app(gateway)
+    app = create_app(gateway, more=more)
     stopped = trio.Event()
 
     async def run_pipeline() -> None:
