@@ -7,8 +7,9 @@
     python -m tests --long              the same suites, searching much longer
 
 Everything runs on all cores; with --only in one process, so that output and debuggers stay usable.
-The gates are `ruff format --check`, `ruff check` and `mypy --strict`. Their settings, and those of pytest, are in
-pyproject.toml; tests are linted but not strictly typed. A failing gate does not stop what comes after it.
+The gates are `ruff format --check`, `ruff check` and `mypy --strict`, and for the browser client `tsc --checkJs` and
+`prettier --check`. Their settings, and those of pytest, are in pyproject.toml and clients/browser; tests are linted but
+not strictly typed. A failing gate does not stop what comes after it.
 The last line is `N passed, N failed, N skipped`, where each gate counts as one, and the exit status is 0 only if
 nothing failed. With CI=true in the environment a skipped test is a failure, and Hypothesis draws the same examples
 every time. `.ci/run` does all of this in a fresh virtualenv.
@@ -34,6 +35,8 @@ GATES = {
     "ruff format --check": ["ruff", "format", "--check", "."],
     "ruff check": ["ruff", "check", "."],
     "mypy --strict": ["mypy"],
+    "tsc --checkJs": ["tests.javascript", "tsc"],
+    "prettier --check": ["tests.javascript", "prettier"],
 }
 
 LONG_TEST_SECONDS_MAX = 3600  # the usual limit, for one test, is faulthandler_timeout in pyproject.toml
@@ -126,7 +129,7 @@ With CI=true in the environment a skipped test counts as failed.""",
         action="store_true",
         help="search longer: many more Hypothesis examples and seeds for every test, and the tests marked slow",
     )
-    parser.add_argument("--no-gates", action="store_true", help="leave out ruff and mypy")
+    parser.add_argument("--no-gates", action="store_true", help="leave out format, lint and types")
     return parser.parse_args()
 
 
