@@ -25,7 +25,7 @@ import { parseSeq } from "../protocol/identifiers.js";
 import { Inquiry } from "../protocol/inquiry.js";
 import { ROSTER, openRoster } from "../protocol/statements.js";
 import { Backoff } from "./backoff.js";
-import { ClientClosed, LinkError } from "./errors.js";
+import { ClientClosed, LinkError, ignoringNoise } from "./errors.js";
 import { Cancelled, TooSlow } from "./scope.js";
 
 /** For one try, with all its questions. */
@@ -99,12 +99,10 @@ export class Complaining {
       const [next] = [...this.waiting.values()]
         .filter(({ later }) => later.dueEpoch < size)
         .sort((a, b) => a.later.dueMs - b.later.dueMs);
-      const waitMs = next ? next.later.dueMs - performance.now() : Infinity;
-      if (witness !== null && next && waitMs <= 0) await this.try(scope, witness, next.proof, next.later);
-      else
-        await scope.nest((inner) =>
-          inner.until(Promise.race([changed, waitMs < Infinity ? delay(inner, waitMs) : changed])),
-        );
+      const waitMs = next ? next.later.dueMs - performance.now() : 0;
+      if (witness === null || !next) await scope.until(changed);
+      else if (waitMs <= 0) await this.try(scope, witness, next.proof, next.later);
+      else await scope.nest((inner) => Promise.race([inner.until(changed), inner.sleep(waitMs / 1000)]));
     }
   }
 
@@ -268,28 +266,4 @@ function dueEpochOf({ trusted }, state) {
   const latest = trusted.log.size + BigInt(ROSTER.decode(signed.body).parameters.challenge_epochs);
   const { deadline_epoch } = CHALLENGE_STATE.decode(state);
   return deadline_epoch < latest ? deadline_epoch : latest;
-}
-
-/**
- * @param {Scope} scope
- * @param {number} waitMs
- */
-async function delay(scope, waitMs) {
-  try {
-    await scope.sleep(waitMs / 1000);
-  } catch (error) {
-    if (!(error instanceof Cancelled)) throw error;
-  }
-}
-
-/**
- * What is not answered, or is nonsense, says nothing yet.
- * @param {() => Promise<void>} call
- */
-async function ignoringNoise(call) {
-  try {
-    await call();
-  } catch (error) {
-    if (!(error instanceof NoiseError)) throw error;
-  }
 }

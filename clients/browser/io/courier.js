@@ -20,6 +20,7 @@ import { NoiseError, Rejected } from "../protocol/errors.js";
 import { CONTENT_FRAMES, encodeGossip, parseGossip } from "../protocol/gossip.js";
 import { PAYLOAD_BODY_BYTES_MAX } from "../protocol/sealing.js";
 import { Changed } from "./changed.js";
+import { ignoringNoise } from "./errors.js";
 import { Cancelled, TooSlow } from "./scope.js";
 
 const AUDITED_MAX = 8;
@@ -168,12 +169,9 @@ export class Courier {
     if (this.isLinked(peer)) return this.sendLink(peer, frame);
     const encoded = encodeGossip(frame);
     if (this.inBand === null || encoded.length > PAYLOAD_BODY_BYTES_MAX) return;
-    try {
-      await this.inBand(peer, encoded);
-    } catch (error) {
-      // the queue is full, or the client at its end: the next comparison asks again
-      if (!(error instanceof NoiseError)) throw error;
-    }
+    const { inBand } = this;
+    // the queue may be full, or the client at its end: the next comparison asks again
+    await ignoringNoise(() => inBand(peer, encoded));
   }
 
   /**
@@ -251,12 +249,10 @@ export class Courier {
     const witness = this.witness();
     if (witness === null) return;
     for (const { place } of (await this.calls.run(() => witness.openings())).slice(0, AUDITED_MAX)) {
-      try {
+      await ignoringNoise(async () => {
         const { statements, inclusion } = await scope.until(record(http, place, place + 1n));
         await this.calls.run(() => witness.hearRecord(place, statements, inclusion));
-      } catch (error) {
-        if (!(error instanceof NoiseError)) throw error;
-      }
+      });
     }
   }
 }

@@ -37,3 +37,15 @@ export class LinkError extends NoiseError {
 export class ClientClosed extends NoiseError {
   static defaultCode = "client-closed";
 }
+
+/**
+ * Do something that may fail by a NoiseError, which says nothing here: all else is thrown.
+ * @param {() => void | Promise<void>} call
+ */
+export async function ignoringNoise(call) {
+  try {
+    await call();
+  } catch (error) {
+    if (!(error instanceof NoiseError)) throw error;
+  }
+}

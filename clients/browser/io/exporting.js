@@ -13,11 +13,11 @@
 /** @import { Cut } from "../protocol/pair_chain.js" */
 /** @import { PairWatch } from "./pair_watch.js" */
 import { equal, toHex } from "../protocol/bytes.js";
-import { NoiseError } from "../protocol/errors.js";
 import { TESTIMONY } from "../protocol/evidence/testimony.js";
 import { EXPORTED_CHECKPOINTS_MAX, EXPORTED_ITEMS_MAX, answerFromView } from "../protocol/exported_view.js";
 import { compact } from "../protocol/gossip.js";
 import { CUT } from "../protocol/pair_chain.js";
+import { ignoringNoise } from "./errors.js";
 
 /** Of the last messages of a chain: a difference is likely there, and a round of files is saved. */
 const TESTIMONIES = 8;
@@ -55,11 +55,9 @@ export async function exportedSection(pairs, peer, testify) {
   /** @type {SharedTestimony[]} */
   const testimonies = [];
   for (const seq of isMissing ? [disputed, ...seqs] : seqs) {
-    try {
+    await ignoringNoise(async () => {
       testimonies.push({ seq, testimony: TESTIMONY.encode(await testify(seq, peer)) });
-    } catch (error) {
-      if (!(error instanceof NoiseError)) throw error;
-    }
+    });
   }
   const first = baseLength + BigInt(kept.length - items.length);
   return { peer_id: peer, cuts, after_length: first, items, testimonies };

@@ -166,7 +166,7 @@ export class Watching {
       (inner) => this.courier.run(inner, this.http),
       (inner) => this.courier.runLinks(inner),
       (inner) => this.runTabs(inner),
-      (inner) => (this.settings.complains ? this.complaining.run(inner) : inner.until(new Promise(() => {}))),
+      ...(this.settings.complains ? [(/** @type {Scope} */ inner) => this.complaining.run(inner)] : []),
     ]);
   }
 
@@ -177,7 +177,7 @@ export class Watching {
   async runConnected(scope) {
     await scope.firstOf([
       (inner) => this.watchStaleness(inner),
-      (inner) => (this.settings.seal ? this.supplyKeys(inner) : inner.until(new Promise(() => {}))),
+      ...(this.settings.seal ? [(/** @type {Scope} */ inner) => this.supplyKeys(inner)] : []),
     ]);
   }
 

@@ -34,6 +34,7 @@ import { openView, signView } from "../protocol/exported_view.js";
 import { VIEW, answerLog, answerStatement } from "../protocol/gossip.js";
 import { NO_EPOCH, formatId, parseSeq } from "../protocol/identifiers.js";
 import { Allowance } from "./allowance.js";
+import { ignoringNoise } from "./errors.js";
 import { compareSection, exportedCheckpoints, exportedSection } from "./exporting.js";
 import { KeptHistory } from "./kept_history.js";
 import { LogWatch } from "./log_watch.js";
@@ -574,16 +575,4 @@ function pairKey(peer) {
  */
 function recordKey(peer, epoch) {
   return `${toHex(peer)} ${epoch}`;
-}
-
-/**
- * What a peer says may make no sense: that is the peer's affair.
- * @param {() => Promise<void>} call
- */
-async function ignoringNoise(call) {
-  try {
-    await call();
-  } catch (error) {
-    if (!(error instanceof NoiseError)) throw error;
-  }
 }
